@@ -1,0 +1,360 @@
+"""Every causal language model here, in one file, by a small config.
+
+GPT-2, GPT-NeoX, Llama and Qwen differ in a handful of choices (norm, positions, activation, gate,
+residual, biases, grouped queries, query-key norm, tied head), so one decoder with those choices as data
+serves training, the cache, quantisation and export alike; `models/weights/` maps it to Hugging Face names
+and parity with transformers on the same weights is its test (tests/models).
+
+Shape letters: B rows (or slots), S tokens of a row, T tokens of the attended past and present, H query
+heads, K key-value heads, R rotated features of a head, D width, V vocabulary.
+
+The trunk returns hidden states, never logits: a [B, S, V] tensor is the largest of a step (8,192 tokens x
+32,000 words in fp32 is 1 GB), so the objective and the engine take only the positions they need through
+`logits`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from minna.errors import UsageError
+
+# Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU: torch's
+# flash backward there costs a third of a step at 64 tokens (docs/benchmarks.md), and loses again when the
+# [S, S] scores leave the cache.
+EXPLICIT_ATTENTION_TOKENS = 256
+
+Attention = Literal["fused", "explicit"]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DecoderConfig:
+    """The shape of a decoder; every field is a choice that some released model makes."""
+
+    vocab: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    kv_heads: int | None = None
+    norm: Literal["layer", "rms"] = "layer"
+    norm_eps: float = 1e-5
+    positions: Literal["learned", "rotary"] = "rotary"
+    rotary_fraction: float = 1.0
+    rotary_base: float = 10000.0
+    activation: Literal["gelu", "gelu_tanh", "silu"] = "gelu"
+    mlp: Literal["plain", "gated"] = "plain"
+    residual: Literal["sequential", "parallel"] = "sequential"
+    attention_bias: bool = True
+    mlp_bias: bool = True
+    query_key_norm: bool = False
+    tied: bool = False
+    dropout: float = 0.0
+    init_std: float = 0.02
+    residual_init: Literal["plain", "by_depth"] = "by_depth"
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail deep inside, or silently give another model."""
+        if self.width % self.heads:
+            raise UsageError(
+                f"width {self.width} is not a multiple of heads {self.heads}",
+                remedy=f"nearest widths are {self.width // self.heads * self.heads} "
+                f"and {(self.width // self.heads + 1) * self.heads}",
+            )
+        if self.heads % self.key_value_heads:
+            raise UsageError(
+                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}",
+                remedy="give as many key-value heads as divide the query heads",
+            )
+        if self.positions == "rotary" and self.rotary_width % 2:
+            raise UsageError(
+                f"rotary_fraction {self.rotary_fraction} rotates {self.rotary_width} of "
+                f"{self.head_width} features of a head, an odd number",
+                remedy="choose a fraction that gives an even number",
+            )
+
+    @property
+    def head_width(self) -> int:
+        """Features of one head."""
+        return self.width // self.heads
+
+    @property
+    def key_value_heads(self) -> int:
+        """Key-value heads (equal to the query heads unless grouped)."""
+        return self.kv_heads or self.heads
+
+    @property
+    def rotary_width(self) -> int:
+        """Rotated features of one head."""
+        return int(self.head_width * self.rotary_fraction)
+
+
+class LayerCache(Protocol):
+    """What a layer needs of a key-value cache: put the new, get everything up to now."""
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Take [B, K, S, head] keys and values; return all [B, K, T, head] so far."""
+        ...
+
+
+class Attend(nn.Module):
+    """Self-attention of one layer, with queries, keys and values in one matrix [q; k; v]."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        inner = config.key_value_heads * config.head_width
+        self.qkv = nn.Linear(config.width, config.width + 2 * inner, bias=config.attention_bias)
+        self.out = nn.Linear(config.width, config.width, bias=config.attention_bias)
+        self.q_norm = self.k_norm = None
+        if config.query_key_norm:
+            self.q_norm = nn.RMSNorm(config.head_width, eps=config.norm_eps)
+            self.k_norm = nn.RMSNorm(config.head_width, eps=config.norm_eps)
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        kind: Attention,
+    ) -> Tensor:
+        """Attend within each row (and its cache). `mask` is boolean [.., S, T], True = may look."""
+        config = self.config
+        B, S, D = x_BSD.shape
+        K, head = config.key_value_heads, config.head_width
+        q, k, v = self.qkv(x_BSD).split([D, K * head, K * head], dim=-1)
+        q = q.view(B, S, config.heads, head).transpose(1, 2)
+        k = k.view(B, S, K, head).transpose(1, 2)
+        v = v.view(B, S, K, head).transpose(1, 2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        dropout = config.dropout if self.training else 0.0
+        if kind == "explicit":
+            attended = explicit_attention(q, k, v, mask=mask, dropout=dropout)
+        else:
+            attended = F.scaled_dot_product_attention(
+                q, k, v,
+                attn_mask=mask,
+                dropout_p=dropout,
+                is_causal=mask is None and S > 1,
+                enable_gqa=config.heads != K,
+            )
+        out = self.out(attended.transpose(1, 2).reshape(B, S, D))
+        return F.dropout(out, config.dropout, self.training)
+
+
+class FeedForward(nn.Module):
+    """The two (or, gated, three) matrices that act on each position alone."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.up = nn.Linear(config.width, config.ffn, bias=config.mlp_bias)
+        self.gate = (
+            nn.Linear(config.width, config.ffn, bias=config.mlp_bias)
+            if config.mlp == "gated"
+            else None
+        )
+        self.down = nn.Linear(config.ffn, config.width, bias=config.mlp_bias)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        """Apply the matrices; dropout on what enters the residual stream."""
+        up = self.up(x_BSD)
+        act = activate(self.config.activation, up if self.gate is None else self.gate(x_BSD))
+        out = self.down(act if self.gate is None else act * up)
+        return F.dropout(out, self.config.dropout, self.training)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward on a residual stream, one after the other or side by side."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.parallel = config.residual == "parallel"
+        self.attention_norm = make_norm(config)
+        self.attention = Attend(config)
+        self.mlp_norm = make_norm(config)
+        self.mlp = FeedForward(config)
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        kind: Attention,
+    ) -> Tensor:
+        """Add what attention and feed-forward say to the stream."""
+        attended = self.attention(self.attention_norm(x_BSD), rotation, mask, cache, kind)
+        if self.parallel:
+            return x_BSD + attended + self.mlp(self.mlp_norm(x_BSD))
+        x_BSD = x_BSD + attended
+        return x_BSD + self.mlp(self.mlp_norm(x_BSD))
+
+
+class Decoder(nn.Module):
+    """A causal language model: embed, layers, final norm, head."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.attention_kind: Attention = "fused"
+        self.embed = nn.Embedding(config.vocab, config.width)
+        self.positions = (
+            nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+        )
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.final_norm = make_norm(config)
+        self.head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
+        cos, sin = rotary_table(config)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The [V, D] matrix that turns hidden states into logits."""
+        return self.embed.weight if self.head is None else self.head.weight
+
+    def forward(
+        self,
+        tokens_BS: Tensor,
+        *,
+        positions_BS: Tensor | None = None,
+        mask: Tensor | None = None,
+        caches: list[LayerCache] | None = None,
+    ) -> Tensor:
+        """Return the hidden states [B, S, D] after the final norm.
+
+        Args:
+            tokens_BS: token ids.
+            positions_BS: the place of each token in its document; 0, 1, 2, ... when None.
+            mask: boolean, broadcastable to [B, H, S, T], True where a token may look; None is causal.
+            caches: one per layer; then T counts what they already hold.
+        """
+        S = tokens_BS.shape[1]
+        x_BSD = self.embed(tokens_BS)
+        if self.positions is not None:
+            if positions_BS is None:
+                x_BSD = x_BSD + self.positions.weight[:S]
+            else:
+                x_BSD = x_BSD + self.positions(positions_BS)
+        x_BSD = F.dropout(x_BSD, self.config.dropout, self.training)
+        rotation = self._rotation(S, positions_BS)
+        for index, layer in enumerate(self.layers):
+            cache = None if caches is None else caches[index]
+            x_BSD = layer(x_BSD, rotation, mask, cache, self.attention_kind)
+        return self.final_norm(x_BSD)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [..., V] of hidden states [..., D]."""
+        return F.linear(hidden, self.head_weight)
+
+    def _rotation(self, S: int, positions_BS: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines [S, R] or [B, 1, S, R] (one for all heads)."""
+        if self.config.positions != "rotary":
+            return None
+        if positions_BS is None:
+            return self.cos[:S], self.sin[:S]
+        return self.cos[positions_BS].unsqueeze(1), self.sin[positions_BS].unsqueeze(1)
+
+    @torch.no_grad()
+    def initialise(self, *, seed: int) -> None:
+        """Draw fresh weights: normal(0, init_std), biases 0, norms 1.
+
+        Matrices that write into the residual stream are scaled by 1 / sqrt(2 layers), so that its
+        variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        by_depth = self.config.init_std
+        if self.config.residual_init == "by_depth":
+            by_depth /= math.sqrt(2 * self.config.layers)
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            else:
+                writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
+                std = by_depth if writes else self.config.init_std
+                parameter.normal_(0.0, std, generator=generator)
+
+    def flops_per_token(self, *, row_tokens: int) -> int:
+        """Floating-point operations of one trained token: forward and backward, 6 per weight.
+
+        Counts the matrices (embedding look-ups are free, the head is not) and causal attention at half
+        of its [S, S] scores (PaLM, Chowdhery et al. 2022, appendix B).
+        """
+        weights = sum(p.numel() for n, p in self.layers.named_parameters() if p.ndim > 1)
+        weights += self.head_weight.numel()
+        return 6 * weights + 6 * self.config.layers * self.config.width * row_tokens
+
+
+def make_norm(config: DecoderConfig) -> nn.Module:
+    """Return the norm that the config names."""
+    if config.norm == "rms":
+        return nn.RMSNorm(config.width, eps=config.norm_eps)
+    return nn.LayerNorm(config.width, eps=config.norm_eps)
+
+
+def activate(kind: Literal["gelu", "gelu_tanh", "silu"], x: Tensor) -> Tensor:
+    """Apply the named activation."""
+    if kind == "silu":
+        return F.silu(x)
+    return F.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")
+
+
+def rotary_table(config: DecoderConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [context, R] of RoFormer (Su et al. 2021), halves laid side by side."""
+    if config.positions != "rotary":
+        return torch.empty(0), torch.empty(0)
+    R = config.rotary_width
+    frequency = config.rotary_base ** -(torch.arange(0, R, 2, dtype=torch.float32) / R)
+    angle = torch.outer(torch.arange(config.context, dtype=torch.float32), frequency)
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate the first R features of each head; in fp32, since bf16 angles blur long contexts."""
+    cos, sin = rotation
+    R = cos.shape[-1]
+    rotated = x[..., :R].float()
+    left, right = rotated.chunk(2, dim=-1)
+    rotated = rotated * cos + torch.cat((-right, left), dim=-1) * sin
+    if x.shape[-1] == R:
+        return rotated.to(x.dtype)
+    return torch.cat((rotated.to(x.dtype), x[..., R:]), dim=-1)
+
+
+def explicit_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """softmax(q k^T / sqrt(head)) v with the scores written out, for the compiler to fuse.
+
+    Shapes as in scaled_dot_product_attention: q [B, H, S, head], k and v [B, K, T, head].
+    """
+    if q.shape[1] != k.shape[1]:
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+    scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    S, T = scores.shape[-2:]
+    if mask is None:
+        mask = torch.ones(S, T, dtype=torch.bool, device=q.device).tril(T - S)
+    weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1).to(v.dtype)
+    return F.dropout(weights, dropout, training=dropout > 0) @ v

@@ -1,0 +1,1 @@
+"""Hugging Face names and layouts <-> ours, one file per family, both ways."""

@@ -1,0 +1,62 @@
+"""Checks that every weights file shares.
+
+A state dict that loads with `strict=False` can leave half a model random without a word, and
+transformers' configs swallow misspelt keys. So here a key that is left over, missing, or of another
+shape is an error that names it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from minna.errors import ArtifactError, nearest
+
+
+def take(state: dict[str, Tensor], name: str) -> Tensor:
+    """Remove and return one tensor.
+
+    Raises:
+        ArtifactError: it is not there.
+    """
+    if name not in state:
+        raise ArtifactError(
+            f"the weights have no tensor {name!r}{nearest(name, state)}",
+            remedy="check that config.json and the weights belong together",
+        )
+    return state.pop(name)
+
+
+def refuse_leftovers(state: dict[str, Tensor]) -> None:
+    """Raise when tensors remain that nothing asked for."""
+    if state:
+        names = ", ".join(sorted(state)[:5])
+        raise ArtifactError(
+            f"{len(state)} tensors of the weights are unknown to this family: {names}",
+            remedy="check config.json's model_type; the weights may be of another architecture",
+        )
+
+
+def require(config: dict[str, Any], name: str) -> Any:
+    """Return a field of config.json.
+
+    Raises:
+        ArtifactError: it is not there.
+    """
+    if name not in config:
+        raise ArtifactError(
+            f"config.json has no {name!r}{nearest(name, config)}",
+            remedy="use a config.json of the family it names",
+        )
+    return config[name]
+
+
+def refuse_features(config: dict[str, Any], unsupported: dict[str, object]) -> None:
+    """Raise when a field asks for what this family's decoder does not do."""
+    for name, neutral in unsupported.items():
+        if config.get(name, neutral) != neutral:
+            raise ArtifactError(
+                f"config.json asks for {name} = {config[name]!r}; here only {neutral!r} is supported",
+                remedy="use a model without it",
+            )
