@@ -1,0 +1,6 @@
+"""What is learned: each objective turns a batch into sums and counts, and the loop alone divides."""
+
+from minna.objectives.causal_lm import CausalLM, CausalLMSettings
+from minna.objectives.linear_cross_entropy import linear_cross_entropy
+
+__all__ = ["CausalLM", "CausalLMSettings", "linear_cross_entropy"]

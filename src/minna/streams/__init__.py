@@ -1,0 +1,6 @@
+"""What the loop reads: batches, deterministic from (seed, position), resumable from a few numbers."""
+
+from minna.streams.shards import TokenShards, write_tokens
+from minna.streams.text import TextStream, TextStreamSettings
+
+__all__ = ["TextStream", "TextStreamSettings", "TokenShards", "write_tokens"]

@@ -1,0 +1,154 @@
+"""Token shards: the corpus once through the tokenizer, then read as memory-mapped integers.
+
+A random batch from a memory map costs microseconds (113 M tokens/s measured, four orders above what two
+cores can train), so there are no loader workers to start, kill or resume. Two bytes a token up to a
+vocabulary of 65,536.
+
+One corpus file gives one shard per split, written whole or not at all, so an interrupted pass goes on
+with the next file. Each document ends in `</s>`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minna import artifact
+from minna.console import progress
+from minna.corpus import read
+from minna.errors import ArtifactError, DataError
+from minna.tokenizer.load import Tokenizer, load_tokenizer
+
+_SPLITS = ("train", "valid", "test")
+_UINT16_VOCABULARY = 1 << 16
+_BATCH_DOCUMENTS = 8192
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Return the integer type of a shard on disk (little-endian)."""
+    return np.dtype("<u2" if vocab_size <= _UINT16_VOCABULARY else "<u4")
+
+
+def write_tokens(corpus: Path, *, tokenizer: Path, out: Path, threads: int = 2) -> Path:
+    """Tokenise every split of a corpus into `out`; does nothing when `out` is already that.
+
+    Raises:
+        DataError: the corpus has no training documents.
+        ArtifactError: an input is not what it should be.
+    """
+    parents = [
+        artifact.parent_of(corpus, role="corpus", kind="corpus"),
+        artifact.parent_of(tokenizer, role="tokenizer"),
+    ]
+    words = load_tokenizer(tokenizer)
+    settings: dict[str, Any] = {"dtype": token_dtype(words.vocab_size).str, "eos": words.eos_id}
+    if artifact.unchanged(out, key=artifact.key_of("tokens", settings=settings, parents=parents)):
+        return out
+    files = read.files(corpus)
+    with (
+        artifact.writing(out, kind="tokens", settings=settings, parents=parents) as draft,
+        progress() as bar,
+    ):
+        task = bar.add_task("tokenising", total=len(files), note="")
+        for number, file in enumerate(files):
+            for split in _SPLITS:
+                _write_shard(file, split, words, draft.path / f"{split}-{number:05d}", threads)
+            bar.advance(task)
+        for split in _SPLITS:
+            shards = TokenShards(draft.path, split=split, dtype=token_dtype(words.vocab_size))
+            draft.count(f"{split}_documents", shards.documents, "documents")
+            draft.count(f"{split}_tokens", shards.tokens, "tokens")
+            draft.count(f"{split}_bytes", shards.bytes, "bytes of UTF-8, one more a document")
+        if not draft.counts["train_documents"].value:
+            raise DataError(
+                f"the corpus {corpus} has no training documents",
+                remedy="build it with more documents, or with smaller --valid and --test",
+            )
+    return out
+
+
+def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: int) -> None:
+    """Write STEM.bin (tokens) and, last, STEM.npy (offsets and bytes): the mark that it is whole."""
+    index_file = stem.with_name(stem.name + ".npy")
+    if index_file.is_file():
+        return
+    lengths: list[npt.NDArray[np.int64]] = []
+    sizes: list[int] = []
+    dtype = token_dtype(words.vocab_size)
+    with artifact.replace_file(stem.with_name(stem.name + ".bin")) as out:
+        for texts in read.file_texts(file, split=split, batch_documents=_BATCH_DOCUMENTS):
+            flat, offsets = words.encode_batch(texts, threads=threads)
+            ended = np.insert(flat, offsets[1:], words.eos_id)
+            out.write(ended.astype(dtype).tobytes())
+            lengths.append(np.diff(offsets).astype(np.int64) + 1)
+            sizes.extend(len(text.encode()) + 1 for text in texts)
+    counts = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    ends = np.concatenate(([0], np.cumsum(np.asarray(sizes, dtype=np.int64))))
+    buffer = io.BytesIO()
+    np.save(buffer, np.stack((offsets, ends)), allow_pickle=False)
+    with artifact.replace_file(index_file) as out:
+        out.write(buffer.getvalue())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One shard: `tokens` [tokens] and `offsets` [documents + 1], both memory-mapped."""
+
+    tokens: npt.NDArray[np.unsignedinteger[Any]]
+    offsets: npt.NDArray[np.int64]
+    byte_ends: npt.NDArray[np.int64]
+
+    @property
+    def documents(self) -> int:
+        """Number of documents."""
+        return len(self.offsets) - 1
+
+
+class TokenShards:
+    """One split of a tokens directory."""
+
+    def __init__(self, path: Path, *, split: str, dtype: np.dtype[Any] | None = None) -> None:
+        self.path = path
+        if dtype is None:
+            dtype = np.dtype(artifact.read_manifest(path, kind="tokens").settings["dtype"])
+        self.dtype = dtype
+        stems = sorted(path.glob(f"{split}-*.npy"))
+        self.shards = [shard for stem in stems if (shard := self._open(stem)).documents]
+
+    def _open(self, index_file: Path) -> Shard:
+        index = np.load(index_file, mmap_mode="r", allow_pickle=False)
+        file = index_file.with_suffix(".bin")
+        offsets: npt.NDArray[np.int64] = index[0]
+        expected = int(offsets[-1]) * self.dtype.itemsize
+        actual = file.stat().st_size if file.is_file() else 0
+        if actual != expected:
+            raise ArtifactError(
+                f"token shard {file} has {actual} bytes, not {expected}",
+                remedy=f"remove {self.path} and run the same command again: it is made anew",
+            )
+        tokens = (
+            np.memmap(file, dtype=self.dtype, mode="r") if expected else np.zeros(0, self.dtype)
+        )
+        return Shard(tokens=tokens, offsets=offsets, byte_ends=index[1])
+
+    @functools.cached_property
+    def documents(self) -> int:
+        """Number of documents."""
+        return sum(shard.documents for shard in self.shards)
+
+    @functools.cached_property
+    def tokens(self) -> int:
+        """Number of tokens, the end of each document counted."""
+        return sum(int(shard.offsets[-1]) for shard in self.shards)
+
+    @functools.cached_property
+    def bytes(self) -> int:
+        """UTF-8 bytes of the text, one more for the end of each document."""
+        return sum(int(shard.byte_ends[-1]) for shard in self.shards)
