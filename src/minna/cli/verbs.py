@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from minna.cli import inspect
+from minna.cli import corpus, inspect
 
 
 def register(app: typer.Typer) -> None:
     """Attach every verb to the program, in the order of the story."""
+    app.add_typer(corpus.app, name="corpus")
     app.command("inspect")(inspect.inspect)

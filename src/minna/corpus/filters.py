@@ -1,0 +1,207 @@
+"""The first set of filters: cheap signs that a document is not Japanese prose. Drop with a reason.
+
+All shares come from one `collections.Counter` of the characters, about 60 MB/s, so that adding a
+filter costs a comparison and not another pass. Thresholds were set so that real text passes: of the
+207,995 Tatoeba sentences and 6,110 Aozora works the card of a corpus lists what was dropped and why.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as settings_class
+
+_LONG = 1000
+_SAMPLE = 8192
+"""Characters that the compression test looks at: deflate is the slowest thing here."""
+
+
+@settings_class(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class FilterSettings:
+    """Thresholds of the filters; a share is of the characters that are not white space."""
+
+    min_characters: int = Field(default=2, ge=1)
+    max_characters: int = Field(default=5_000_000, ge=1)
+    min_japanese: float = Field(default=0.3, ge=0, le=1)
+    min_kana: float = Field(default=0.02, ge=0, le=1)
+    max_symbols: float = Field(default=0.6, ge=0, le=1)
+    max_one_character: float = Field(default=0.5, ge=0, le=1)
+    min_compressed: float = Field(default=0.06, ge=0, le=1)
+    max_replacement: float = Field(default=0.001, ge=0, le=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the filters look at: the text, its length without white space, and shares of that."""
+
+    text: str
+    characters: int
+    japanese: float
+    kana: float
+    symbols: float
+    one_character: float
+    replacement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One rule: `drops` says whether a document goes; `setting` names its threshold."""
+
+    name: str
+    setting: str
+    reason: str
+    drops: Callable[[Profile, float], bool]
+
+
+def profile(text: str) -> Profile:
+    """Count the characters of a normalised text by class."""
+    kana = japanese = symbols = spaces = most = 0
+    counts = _count(text)
+    for character, count in counts.items():
+        kind = _kind(character)
+        if kind == "kana":
+            kana += count
+        elif kind == "kanji":
+            japanese += count
+        elif kind == "symbol":
+            symbols += count
+        elif kind == "space":
+            spaces += count
+            continue
+        most = max(most, count)
+    characters = len(text) - spaces
+    unit = 1 / characters if characters else 0.0
+    return Profile(
+        text=text,
+        characters=characters,
+        japanese=(japanese + kana) * unit,
+        kana=kana * unit,
+        symbols=symbols * unit,
+        one_character=most * unit,
+        replacement=counts.get("\ufffd", 0) * unit,
+    )
+
+
+def _count(text: str) -> Mapping[str, int]:
+    """Count characters; long texts through a numpy histogram, five times as fast as `Counter`."""
+    if len(text) < _LONG:
+        return Counter(text)
+    histogram = np.bincount(np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32))
+    met = np.flatnonzero(histogram)
+    return dict(zip(map(chr, met.tolist()), histogram[met].tolist(), strict=True))
+
+
+@functools.cache
+def _kind(character: str) -> str:
+    """Class of one character: kana, kanji, letter, symbol (also digits) or space."""
+    if "ぁ" <= character <= "ゖ" or "ァ" <= character <= "ー" or character in "ゝゞヽヾ〱〲〳〴〵":
+        return "kana"
+    if character in "々〆〇〻" or unicodedata.name(character, "").startswith("CJK "):
+        return "kanji"
+    if character.isspace():
+        return "space"
+    return "letter" if character.isalpha() else "symbol"
+
+
+def _too_short(text: Profile, threshold: float) -> bool:
+    return text.characters < threshold
+
+
+def _too_long(text: Profile, threshold: float) -> bool:
+    return text.characters > threshold
+
+
+def _replacement(text: Profile, threshold: float) -> bool:
+    return text.replacement > threshold
+
+
+def _symbols(text: Profile, threshold: float) -> bool:
+    return text.symbols > threshold
+
+
+def _not_japanese(text: Profile, threshold: float) -> bool:
+    return text.japanese < threshold
+
+
+def _no_kana(text: Profile, threshold: float) -> bool:
+    return text.characters >= 30 and text.kana < threshold  # noqa: PLR2004 - headings have none
+
+
+def _one_character(text: Profile, threshold: float) -> bool:
+    return text.characters >= 10 and text.one_character > threshold  # noqa: PLR2004 - "ああ！"
+
+
+def _repetition(text: Profile, threshold: float) -> bool:
+    sample = text.text[:_SAMPLE].encode()
+    if len(sample) < 300:  # noqa: PLR2004 - shorter texts do not compress even if they repeat
+        return False
+    return len(zlib.compress(sample, 1)) < threshold * len(sample)
+
+
+FILTERS: Final = (
+    Filter(
+        name="too_short",
+        setting="min_characters",
+        reason="fewer characters than this (white space not counted)",
+        drops=_too_short,
+    ),
+    Filter(
+        name="too_long",
+        setting="max_characters",
+        reason="more characters than this: a dump, not a document",
+        drops=_too_long,
+    ),
+    Filter(
+        name="replacement_characters",
+        setting="max_replacement",
+        reason="a larger share of U+FFFD: it was decoded wrongly before it came here",
+        drops=_replacement,
+    ),
+    Filter(
+        name="symbols",
+        setting="max_symbols",
+        reason="a larger share of symbols, punctuation and digits: tables, code, menus",
+        drops=_symbols,
+    ),
+    Filter(
+        name="not_japanese",
+        setting="min_japanese",
+        reason="a smaller share of kana and kanji",
+        drops=_not_japanese,
+    ),
+    Filter(
+        name="no_kana",
+        setting="min_kana",
+        reason="a smaller share of kana in 30 characters or more: probably Chinese, or a list",
+        drops=_no_kana,
+    ),
+    Filter(
+        name="one_character",
+        setting="max_one_character",
+        reason="one character makes up a larger share of 10 characters or more",
+        drops=_one_character,
+    ),
+    Filter(
+        name="repetition",
+        setting="min_compressed",
+        reason="its first 8,192 characters deflate to a smaller share of their bytes",
+        drops=_repetition,
+    ),
+)
+
+
+def reason_to_drop(text: str, *, settings: FilterSettings) -> str | None:
+    """Return the name of the first filter that drops `text`, or None when it stays."""
+    seen = profile(text)
+    for rule in FILTERS:
+        if rule.drops(seen, getattr(settings, rule.setting)):
+            return rule.name
+    return None
