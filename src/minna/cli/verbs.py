@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from minna.cli import corpus, inspect
+from minna.cli import corpus, inspect, tokenizer
 
 
 def register(app: typer.Typer) -> None:
     """Attach every verb to the program, in the order of the story."""
     app.add_typer(corpus.app, name="corpus")
+    app.add_typer(tokenizer.app, name="tokenizer")
     app.command("inspect")(inspect.inspect)
