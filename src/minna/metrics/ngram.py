@@ -84,6 +84,8 @@ class KneserNey:
         if order < 1:
             raise DataError(f"the order of an n-gram model must be at least 1, not {order}")
         laid = _lay_out(tokens, offsets, vocab_size=vocab_size)
+        if not laid.predicted_T.any():
+            raise DataError("an n-gram model needs at least one token, and there is none")
         base = vocab_size + 1
         levels: list[tuple[Ints, Ints]] = []  # per order above 1: its keys, and its suffixes' ranks
         counts: list[Ints] = []
@@ -135,6 +137,8 @@ class KneserNey:
         probability_T = np.append(self._unigram_V, 1.0)[laid.ids_T]
         ranks_T = laid.ids_T
         for n, table in enumerate(self._orders, start=2):
+            if len(table.keys_G) == 0:
+                break  # every training document was shorter than this order
             context_T = np.roll(ranks_T, 1)
             usable_T = (laid.depth_T >= n - 1) & (context_T >= 0)
             keys = _keys(ranks_T, laid.ids_T, base=base)[usable_T]
@@ -157,12 +161,10 @@ def _lay_out(tokens: ArrayLike, offsets: ArrayLike, *, vocab_size: int) -> _Posi
             f"offsets must rise from 0 to the {len(ids)} tokens, one more than there are documents",
             remedy="pass the offsets that came with these tokens",
         )
-    if len(ids) == 0:
-        raise DataError("an n-gram model needs at least one token, and there is none")
-    if ids.min() < 0 or ids.max() >= vocab_size:
-        worst = int(ids.max() if ids.max() >= vocab_size else ids.min())
+    outside = ids[(ids < 0) | (ids >= vocab_size)]
+    if len(outside) > 0:
         raise DataError(
-            f"token id {worst} is outside the vocabulary of {vocab_size}",
+            f"token id {outside[0]} is outside the vocabulary of {vocab_size}",
             remedy="pass the vocab_size of the tokenizer that made these ids",
         )
     ids_T = np.insert(ids, starts[:-1], vocab_size)
