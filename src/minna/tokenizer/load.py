@@ -209,10 +209,10 @@ class StreamDecoder:
         """Take one id, return the text that is certain now (often one piece, sometimes "")."""
         data = self._tokenizer.piece_bytes(number)
         if self._strip and data:
-            # the space in front is the tokenizer's, not the text's
-            stripped = data.removeprefix(b" ")
-            self._strip = self._fold and not stripped
-            data = stripped
+            if self._tokenizer.fields.pieces[number].type == PieceType.NORMAL:
+                # the space in front is the tokenizer's, not the text's
+                data = data.removeprefix(b" ")
+            self._strip = self._fold and not data
         return self._utf8.decode(data)
 
     def close(self) -> str:
