@@ -1,4 +1,4 @@
-"""Corpora: text normalised, filtered, de-duplicated and split once, with its licences (docs/formats.md).
+"""Corpora: text normalised, filtered, de-duplicated and split once, with its licences.
 
 `build_corpus` makes one from a source, `texts` and `text_batches` read it back.
 """

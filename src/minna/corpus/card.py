@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from minna.corpus.sources import Source
 
 LEGAL_NOTES: Final = (
-    "Legal basis of training: in Japan, Article 30-4 of the Copyright Act permits using works for "
-    "information analysis, to the extent necessary and not for enjoying what they express; its "
-    "proviso excludes uses that unreasonably prejudice the copyright owner's interests (for example "
-    "copying a database that is sold for such analysis). The builder confirms that this holds here; "
-    "other countries have other law.",
-    "Personal data: sources may name living people. The builder confirms that the use agrees with "
-    "the Act on the Protection of Personal Information (or the law that applies).",
-    "Opt-outs: the builder confirms that reservations of rights known for the sources "
-    "(robots.txt, terms of use, requests to be removed) were respected.",
+    (
+        "Legal basis of training: in Japan, Article 30-4 of the Copyright Act permits using works "
+        "for information analysis, to the extent necessary and not for enjoying what they express; "
+        "its proviso excludes uses that unreasonably prejudice the copyright owner's interests "
+        "(for example copying a database that is sold for such analysis). The builder confirms "
+        "that this holds here; other countries have other law."
+    ),
+    (
+        "Personal data: sources may name living people. The builder confirms that the use agrees "
+        "with the Act on the Protection of Personal Information (or the law that applies)."
+    ),
+    (
+        "Opt-outs: the builder confirms that reservations of rights known for the sources "
+        "(robots.txt, terms of use, requests to be removed) were respected."
+    ),
 )
 _DUPLICATE_REASON: Final = "the same text, after normalisation, came before"
 
@@ -82,9 +88,9 @@ def _licences(source: Source) -> str:
 def _splits(journal: Journal, settings: BuildSettings) -> str:
     rows = [f"| {name} | {journal.splits.get(name, 0):,} |" for name in ("train", "valid", "test")]
     return (
-        f"By the hash of the group (valid {settings.valid}, test {settings.test} of the groups), so "
-        "that what belongs together never stands on two sides.\n\n| split | documents |\n|---|---|\n"
-        + "\n".join(rows)
+        f"By the hash of the group (valid {settings.valid}, test {settings.test} of the groups), "
+        "so that what belongs together never stands on two sides.\n\n"
+        "| split | documents |\n|---|---|\n" + "\n".join(rows)
     )
 
 

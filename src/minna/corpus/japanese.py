@@ -1,22 +1,23 @@
 """Normalisation of Japanese text, done once, here, and nowhere else in the house.
 
-NFKC is the base, because the same word arrives as ﾃｷｽﾄ, テキスト and か+゛, and a small vocabulary must
-not learn it three times. Plain NFKC also destroys Japanese, and since no tokenizer or server of ours
-normalises again, what users type must survive. Kept as written, each because NFKC changes what is said:
+NFKC is the base, because the same word arrives as ﾃｷｽﾄ and as テキスト, and a small vocabulary
+must not learn it twice. Plain NFKC also destroys Japanese, and since no tokenizer or server of ours
+normalises again, what users type must survive. Kept as written:
 
-- ！？（）：；，．  the punctuation Japanese is typed with (NFKC turns it into ASCII, so that a prompt
-  typed with an input method would meet characters the model never saw);
-- … ‥             one mark in Japanese type, three or two full stops in NFKC;
-- ① ⑳ ㊙ ™ ² ₁ ½   circled, raised, lowered, fractions: "10²" is not "102", "1½" not "11⁄2";
-- ゛゜´¨ ￣         spacing marks, which NFKC makes a space and a combining mark.
+- ！？（）：；，． the punctuation Japanese is typed with: of Tatoeba's questions 98 % end in the
+  full-width ？, and NFKC would leave a model that never saw what users type;
+- … ‥ one mark in Japanese type, three or two full stops in NFKC;
+- ① ㊙ ™ ² ₁ ½ circled, raised, lowered, fractions: "10²" is not "102", "1½" not "11⁄2";
+- ゛゜´¨ spacing marks, which NFKC makes a space and a combining mark.
 
-Then: ～ (U+FF5E) becomes 〜 (U+301C), which Microsoft's and the standard's tables confuse; a dakuten that
-composes with nothing becomes the visible ゛; invisible and control characters and variation selectors go;
-lone surrogates (they cannot be stored) become U+FFFD, which a filter counts; every line end is "\\n";
-runs of spaces (also the indent 　) become one, none at the ends of a line; at most one empty line.
+Then: ～ (U+FF5E) becomes 〜 (U+301C), which the tables of Microsoft and of the standard confuse; a
+voicing mark that composes with nothing becomes the visible ゛; invisible and control characters
+and variation selectors go; lone surrogates (they cannot be stored) become U+FFFD, which a filter
+counts; every line ends in LF; runs of spaces (also the indent U+3000) become one, none at the ends
+of a line; at most one empty line in a row.
 
-Lines that hold only settled characters are recognised by one regular expression and left alone: on a
-laptop core 160 MB/s for such text and 40-60 MB/s for novels, where full NFKC of every line runs at 25.
+A line that holds only settled characters is recognised by one regular expression and left alone:
+48 MB/s for raw novels and 80 for normalised ones on one slow core, where NFKC alone runs at 18.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ KEPT: Final = (
     "\u2460-\u2473\u24b6-\u24ea\u3244-\u3247\u3251-\u325f\u3260-\u327e\u3280-\u32bf\u32d0-\u32fe"
     "\U0001f12b-\U0001f12e\U0001f250\U0001f251"  # circled
 )
-"""A regular-expression class of the characters NFKC must not touch (a test derives it from the rule)."""
+"""A regular-expression class of what NFKC must not touch (a test derives it from the rule)."""
 
 _SETTLED = (
     " -~\u00c0-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"  # ASCII, composed Latin
@@ -94,12 +95,18 @@ def _compatible(match: re.Match[str]) -> str:
 
 
 RULES: Final = (
-    "NFKC, except full-width ！？（）：；，．, the dots … ‥, circled, raised, lowered and fraction "
-    "characters and spacing marks, which stay as written",
+    (
+        "NFKC, except full-width ！？（）：；，．, the dots … ‥, circled, raised, lowered and "
+        "fraction characters and spacing marks, which stay as written"
+    ),
     "～ (U+FF5E) becomes 〜 (U+301C); a voicing mark that composes with nothing becomes ゛ or ゜",
-    "control characters, zero-width characters (also the joiner of emoji) and variation selectors "
-    "are removed; lone surrogates become U+FFFD",
-    "line ends are \\n; runs of spaces, tabs and ideographic spaces become one space, none at the "
-    "ends of a line; at most one empty line in a row",
+    (
+        "control characters, zero-width characters (also the joiner of emoji) and variation "
+        "selectors are removed; lone surrogates become U+FFFD"
+    ),
+    (
+        "every line ends in LF; runs of spaces, tabs and ideographic spaces become one space, none "
+        "at the ends of a line; at most one empty line in a row"
+    ),
 )
 """The same rules in words, for the card of a corpus."""

@@ -1,15 +1,16 @@
 """Where an interrupted build goes on: written each time a parquet file is finished.
 
-The finished files are themselves the memory of the de-duplication (their texts are hashed again, at
-several hundred MB/s), so the journal is a page of JSON however large the corpus is, and a resumed build
-writes byte for byte what an uninterrupted one writes.
+The finished files are themselves the memory of the de-duplication (their texts are hashed again),
+so the journal is a page of JSON however large the corpus is, and a resumed build writes byte for
+byte what an uninterrupted one writes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from minna.artifact import replace_file
 from minna.errors import ArtifactError
@@ -19,7 +20,8 @@ _EXAMPLES = 5
 _EXAMPLE_CHARACTERS = 80
 
 
-class Journal(BaseModel):
+@dataclass(kw_only=True, config=ConfigDict(extra="forbid"))
+class Journal:
     """Position in the source and everything counted so far.
 
     Attributes:
@@ -30,8 +32,6 @@ class Journal(BaseModel):
         examples: reason -> the first few, cut to 80 characters.
         splits: split -> how many.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     shard: int = 0
     consumed: int = 0
@@ -61,7 +61,10 @@ class Journal(BaseModel):
     def save(self, directory: Path) -> None:
         """Write the journal, atomically."""
         with replace_file(directory / JOURNAL_NAME) as file:
-            file.write(self.model_dump_json(indent=1).encode())
+            file.write(_JSON.dump_json(self, indent=1))
+
+
+_JSON = TypeAdapter(Journal)
 
 
 def load_journal(directory: Path) -> Journal:
@@ -74,7 +77,7 @@ def load_journal(directory: Path) -> Journal:
     if not file.is_file():
         return Journal()
     try:
-        return Journal.model_validate_json(file.read_bytes())
+        return _JSON.validate_json(file.read_bytes())
     except ValidationError as error:
         raise ArtifactError(
             f"{file} is not a journal of this version: {error}",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from minna.artifact import read_manifest
@@ -30,6 +31,16 @@ class Document:
     text: str
 
 
+def files(path: Path) -> list[Path]:
+    """Return the parquet files of a corpus in order; what reads one at a time can resume by file.
+
+    Raises:
+        ArtifactError: not a corpus.
+    """
+    manifest = read_manifest(path, kind="corpus")
+    return [path / name for name in sorted(manifest.files) if name.startswith("data/")]
+
+
 def batches(path: Path, *, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the named columns of the rows of a split, one row group at a time.
 
@@ -42,51 +53,65 @@ def batches(path: Path, *, split: str, columns: Sequence[str]) -> Iterator[pa.Re
         ArtifactError: not a corpus, or a file of it is missing or damaged.
         UsageError: no such split or column.
     """
+    for file in files(path):
+        yield from file_batches(file, split=split, columns=columns)
+
+
+def file_batches(file: Path, *, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the named columns of the rows of a split of one file of `files`.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+        UsageError: no such split or column.
+    """
     if split not in _SPLITS:
         raise UsageError(
             f"{split!r} is not a split (known: {', '.join(_SPLITS)}){nearest(split, _SPLITS)}",
             remedy="name one of these",
         )
-    wanted = list(dict.fromkeys([*columns, "split"]))
-    manifest = read_manifest(path, kind="corpus")
-    for name in sorted(name for name in manifest.files if name.startswith("data/")):
-        try:
-            yield from _of_file(path / name, split=split, columns=list(columns), wanted=wanted)
-        except (pa.ArrowException, OSError) as error:
-            raise ArtifactError(
-                f"{path / name} cannot be read: {error}",
-                remedy=f"look with: minna inspect {path}; then build the corpus again",
-            ) from error
+    try:
+        with pq.ParquetFile(file) as parquet:
+            _refuse_unknown(columns, known=parquet.schema_arrow.names, file=file)
+            wanted = list(dict.fromkeys([*columns, "split"]))
+            for group in range(parquet.num_row_groups):
+                table = parquet.read_row_group(group, columns=wanted)
+                if split != "all":
+                    table = table.filter(ds.field("split") == split)
+                if table.num_rows:
+                    yield from table.select(list(columns)).combine_chunks().to_batches()
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(
+            f"{file} cannot be read: {error}",
+            remedy=f"look with: minna inspect {file.parent.parent}; then build the corpus again",
+        ) from error
 
 
-def _of_file(
-    file: Path, *, split: str, columns: list[str], wanted: list[str]
-) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(file) as parquet:
-        known: list[str] = parquet.schema_arrow.names
-        for name in columns:
-            if name not in known:
-                raise UsageError(
-                    f"{file} has no column {name!r} (it has {', '.join(known)})"
-                    + nearest(name, known),
-                    remedy="name one of these",
-                )
-        for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=wanted)
-            if split != "all":
-                table = table.filter(pc.equal(table.column("split"), split))
-            if table.num_rows:
-                yield from table.select(columns).combine_chunks().to_batches()
+def _refuse_unknown(columns: Sequence[str], *, known: list[str], file: Path) -> None:
+    for name in columns:
+        if name not in known:
+            raise UsageError(
+                f"{file} has no column {name!r} (it has {', '.join(known)}){nearest(name, known)}",
+                remedy="name one of these",
+            )
+
+
+def file_texts(file: Path, *, split: str) -> Iterator[list[str]]:
+    """Yield the texts of a split of one file of `files`, batch by batch."""
+    for batch in file_batches(file, split=split, columns=["text"]):
+        yield _strings(batch.column(0))
 
 
 def text_batches(path: Path, *, split: str) -> Iterator[tuple[list[str], list[str]]]:
     """Yield (texts, their sources) of a split, batch by batch: the fast way to all text."""
     for batch in batches(path, split=split, columns=["text", "source"]):
-        yield batch.column(0).to_pylist(), batch.column(1).to_pylist()
+        yield _strings(batch.column(0)), _strings(batch.column(1))
 
 
 def texts(path: Path, *, split: str) -> Iterator[Document]:
     """Yield the documents of a split in file order."""
     for batch in batches(path, split=split, columns=["id", "group", "source", "text"]):
-        columns = [column.to_pylist() for column in batch.columns]
-        yield from map(Document, *columns)
+        yield from map(Document, *[_strings(column) for column in batch.columns])
+
+
+def _strings(column: pa.Array[Any]) -> list[str]:
+    return cast("list[str]", column.to_pylist())  # no column of ours holds a null

@@ -16,7 +16,7 @@ from typing import Any, Final
 from minna.artifact import Licence
 from minna.corpus.sources.aozora_text import parse
 from minna.corpus.sources.source import RawDocument, Shard, content_id
-from minna.corpus.sources.streams import broken, describe_files, refuse_binary
+from minna.corpus.sources.streams import UNREADABLE, broken, describe_files, refuse_binary
 from minna.errors import DataError
 
 _READER: Final = 1
@@ -34,7 +34,7 @@ class Aozora:
         Licence(
             source="aozora",
             licence="public domain in Japan (works out of copyright)",
-            attribution="Aozora Bunko (青空文庫) and the volunteers who typed and proofread the works",
+            attribution="Aozora Bunko (青空文庫) and the volunteers who typed and proofread",
             url="https://www.aozora.gr.jp/guide/kijyunn.html",
         ),
     )
@@ -81,13 +81,8 @@ def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
             yield from _tar(file)
         else:
             yield str(file), file.read_bytes()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise broken(file, error) from error
-    except Exception as error:
-        # lzma and zlib complain with classes of their own, tarfile lets them through
-        if type(error).__name__ in {"LZMAError", "error"}:
-            raise broken(file, error) from error
-        raise
 
 
 def _tar(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -117,12 +112,13 @@ def _refuse_bomb(name: str, size: int) -> None:
 
 
 def decode(content: bytes, *, name: str) -> str:
-    """Decode a work: UTF-8 where it is that, else Shift_JIS with Microsoft's or JIS X 0213's extensions.
+    """Decode a work: UTF-8 where it is that, else Shift_JIS (Microsoft's, then JIS X 0213's).
 
     Raises:
         DataError: binary content, or broken in all of these.
     """
     refuse_binary(content, name=name)
+    place = 0
     for encoding in ("utf-8-sig", "cp932", "shift_jis_2004"):
         try:
             return content.decode(encoding)

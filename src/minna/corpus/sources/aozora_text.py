@@ -1,9 +1,10 @@
 """From an Aozora Bunko file to the text an author wrote.
 
-The files are typed by volunteers in a mark-up of their own: a header, a block that explains the marks,
-《ruby》 with ｜ where its base starts, ［＃notes of the typist］, ※［＃descriptions of characters that
-Shift_JIS lacks］, 〔accents taken apart〕, and a colophon from 底本 on. A model trained with them in would
-write them. Rules were written against all 6,110 works of the public archive, not against the manual.
+The files are typed by volunteers in a mark-up of their own: a header, a block that explains the
+marks, 《ruby》 with ｜ where its base starts, ［＃notes of the typist］, ※［＃descriptions of
+characters that Shift_JIS lacks］, 〔accents taken apart〕, and a colophon from 底本 on. A model
+trained with them in would write them. The rules were written against 6,110 real works: in their
+clean text no ｜, no ［＃ and no colophon is left, and 《》 in five works whose authors wrote it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 GETA: Final = "〓"
 """Printers' mark for a missing character: for those no code is given for."""
@@ -110,7 +111,7 @@ def _colophon(raw: str, start: int) -> int:
     return len(raw)
 
 
-def clean(text: str, *, ruby: str = "marked") -> str:
+def clean(text: str, *, ruby: Literal["marked", "literal"] = "marked") -> str:
     """Remove the mark-up of a body.
 
     Args:
@@ -120,10 +121,8 @@ def clean(text: str, *, ruby: str = "marked") -> str:
     """
     text = _GAIJI.sub(_character, _RULE.sub("", text))
     text = _without_notes(text)
-    if ruby == "marked":
-        text = _RUBY.sub("", _BASE_MARK.sub("", text))
-    else:
-        text = _READING.sub("", text)
+    ruby_of = _RUBY if ruby == "marked" else _READING
+    text = ruby_of.sub("", _BASE_MARK.sub("", text))
     text = _ACCENTED.sub(_compose, text)
     text = text.replace("／″＼", "〴〵").replace("／゛＼", "〴〵").replace("／＼", "〳〵")
     return _HIDDEN_CHARACTER.sub(_show, text)

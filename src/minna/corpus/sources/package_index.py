@@ -1,8 +1,9 @@
 """Fetch one pinned source archive through the package index that pip is configured with.
 
-pip's own finder and session are used (index, extra indexes, find-links, proxies, certificates, all as
-the user set them), so no address stands in this project. Only `find` and `get` are called: nothing is
-resolved, built, installed or imported, and an archive whose sha256 differs from the pin is thrown away.
+pip's own finder and session are used (index, extra indexes, find-links, proxies, certificates, all
+as the user set them), so no address stands in this project. Only `find` and `get` are called:
+nothing is resolved, built, installed or imported, and an archive whose sha256 differs from the pin
+is thrown away.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,8 @@ def _download(archive: PinnedArchive, target: Path) -> None:
         link = next((link for link in links if link.filename == archive.filename), None)
         if link is None:
             raise DataError(
-                f"the package index has no {archive.filename} "
-                f"({len(links)} other files of {archive.project}; none also when offline)",
+                f"the package index has no {archive.filename}, or cannot be reached "
+                f"({len(links)} files of {archive.project} seen)",
                 remedy=_OFFLINE,
             )
         # "identity": the archive itself must arrive, not an unpacked copy of it
@@ -129,7 +130,7 @@ def _copy(blocks: Iterator[bytes], *, archive: PinnedArchive, target: Path) -> N
 
 
 @contextlib.contextmanager
-def _pip() -> Iterator[tuple[type[Exception], ...]]:
+def _pip() -> Generator[tuple[type[Exception], ...]]:
     """Import pip quietly; yield the exceptions that mean "no such file to be had".
 
     pip replaces the process's logger class when it is imported and logs every index it cannot read;

@@ -1,4 +1,7 @@
-"""What a source of documents is. A new one is a file beside this one and a line in `open_source`."""
+"""What a source of documents is.
+
+A new one is a file beside this one and a line in `open_source`: nothing else asks for its name.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ class Shard:
 class Source(Protocol):
     """Where documents come from.
 
-    `identity` must be known without reading (or fetching) more than needed: it is part of the corpus
-    key, and an unchanged key means that nothing is built.
+    `identity` must be known without reading (or fetching) more than needed: it is part of the
+    corpus key, and an unchanged key means that nothing is built.
     """
 
     @property

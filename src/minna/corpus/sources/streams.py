@@ -12,8 +12,9 @@ import hashlib
 import io
 import lzma
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,7 +22,16 @@ from minna.artifact.files import sha256_file
 from minna.errors import DataError
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-_BROKEN = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error, tarfile.TarError, OSError)
+UNREADABLE = (
+    EOFError,
+    OSError,  # gzip's and pyarrow's complaints are of this class
+    lzma.LZMAError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
+"""What decompressors and archive readers raise for a truncated or damaged file."""
+
 _HEAD = 8192
 
 
@@ -40,7 +50,7 @@ class _Counted(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             block = self._stream.read(len(buffer))
-        except _BROKEN as error:
+        except UNREADABLE as error:
             raise broken(self._path, error, after=self._given) from error
         buffer[: len(block)] = block
         self._given += len(block)
@@ -61,7 +71,7 @@ def broken(path: Path, error: Exception, *, after: int | None = None) -> DataErr
 
 
 @contextlib.contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
+def open_bytes(path: Path) -> Generator[BinaryIO]:
     """Open a file for reading bytes, through its decompressor if it ends in .gz, .xz or .zst.
 
     Raises:
@@ -71,7 +81,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         raw = _decompressed(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist", remedy="check the path after --from") from error
-    except _BROKEN as error:
+    except UNREADABLE as error:
         raise broken(path, error, after=0) from error
     with io.BufferedReader(_Counted(raw, path), 1 << 20) as stream:
         yield cast("BinaryIO", stream)

