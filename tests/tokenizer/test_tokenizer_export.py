@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ def test_auto_tokenizer_gives_sentencepieces_ids(kind: str, request: pytest.Fixt
         assert theirs(text).input_ids == ours.encode(text), text
     long = "".join(sentences(2000, seed=3))
     assert theirs(long).input_ids == ours.encode(long)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_ties_fall_to_the_same_side_in_long_text(kind: str, request: pytest.FixtureRequest):
+    path: Path = request.getfixturevalue(kind)
+    generator = random.Random(0)
+    lines = ["".join(generator.choice("は、。学校京都") for _ in range(4000)) for _ in range(5)]
+    assert measure_match(path, lines=[*lines, "は" * 3000, "".join(lines)]).examples == ()
 
 
 def test_auto_tokenizer_knows_the_special_tokens_and_adds_none(bpe: Path):

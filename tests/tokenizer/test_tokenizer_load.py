@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from minna.artifact.files import sha256_file
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer import StreamDecoder, load_tokenizer
 from minna.tokenizer.match import PROBES
-from minna.tokenizer.proto import read_model
+from minna.tokenizer.proto import parse_model, read_model, snap_scores
 
 # U+2581 is how SentencePiece writes a space, so it cannot come back as itself
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"), max_size=60)
@@ -202,6 +203,17 @@ def test_a_rinna_folder_is_lower_cased_as_its_config_asks(shared_data: Path, tmp
     (tmp_path / "tokenizer_config.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="is not JSON"):
         load_tokenizer(tmp_path)
+
+
+def test_snapping_changes_the_scores_and_nothing_else(shared_data: Path):
+    data = (shared_data / "rinna" / "google_sp.model").read_bytes()
+    snapped = snap_scores(data, step=2.0**-6)
+    before, after = parse_model(data), parse_model(snapped)
+    assert len(snapped) == len(data)
+    assert dataclasses.replace(after, pieces=before.pieces) == before
+    for old, new in zip(before.pieces, after.pieces, strict=True):
+        assert (new.text, new.type) == (old.text, old.type)
+        assert new.score * 64 == round(old.score * 64)
 
 
 def test_the_fields_are_those_protobuf_reads(shared_data: Path):

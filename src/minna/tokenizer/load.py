@@ -140,23 +140,21 @@ class Tokenizer:
     def _encode_joined(
         self, texts: Sequence[str], *, threads: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Encode short texts many at a time, each closed by a newline, which is then taken out.
+        """Encode all texts as one, each closed by a newline, which is then taken out again.
 
-        Exact where a newline is a byte piece that no merge can touch (`_lonely_newline`), and worth
-        it: 47 MB/s instead of 26 on sentences of 44 bytes, with two threads.
+        Cut at newlines into chunks of some 4,096 characters. Exact where a newline is a byte piece
+        that no merge can touch (`_lonely_newline`); on sentences of 44 bytes 47 MB/s instead of 26,
+        with two threads on a quiet machine.
         """
         if not texts:
             return np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
+        whole = "\n".join([*texts, ""])
         chunks: list[bytes] = []
-        held: list[str] = []
-        room = _CHUNK_CHARACTERS
-        for text in texts:
-            held.append(text)
-            room -= len(text)
-            if room <= 0:
-                chunks.append("\n".join([*held, ""]).encode())
-                held, room = [], _CHUNK_CHARACTERS
-        chunks.append("\n".join([*held, ""]).encode())
+        start = 0
+        while start < len(whole):
+            end = whole.find("\n", start + _CHUNK_CHARACTERS) + 1 or len(whole)
+            chunks.append(whole[start:end].encode())
+            start = end
         rows = self._processor.encode(chunks, num_threads=threads, return_type="numpy")
         flat: NDArray[np.int32] = np.concatenate(rows).astype(np.int32, copy=False)
         newlines = np.flatnonzero(flat == self._newline_id)

@@ -19,6 +19,7 @@ from minna.errors import DataError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALISER = 1, 2, 3
+_SCORE = 2  # in a piece
 
 
 class PieceType(enum.IntEnum):
@@ -101,9 +102,27 @@ def parse_model(data: bytes) -> ModelFields:
     )
 
 
+def snap_scores(data: bytes, *, step: float) -> bytes:
+    """The same model file with every score rounded to a multiple of `step` (a power of two).
+
+    Sums of such scores are exact in 32 bits and in 64 bits alike, up to 2**24 steps; so libraries
+    that add in different precisions choose the same segmentation.
+    """
+    snapped = bytearray(data)
+    for number, piece, end in _located(data):
+        if number != _PIECES:
+            continue
+        start = end - len(_message(piece))
+        for field, value, at in _located(_message(piece)):
+            if field == _SCORE:
+                (score,) = struct.unpack("<f", struct.pack("<I", value))
+                struct.pack_into("<f", snapped, start + at - 4, round(score / step) * step)
+    return bytes(snapped)
+
+
 def _piece(data: bytes) -> Piece:
     fields = dict(_fields(data))
-    (score,) = struct.unpack("<f", struct.pack("<I", int(fields.get(2, 0))))
+    (score,) = struct.unpack("<f", struct.pack("<I", int(fields.get(_SCORE, 0))))
     return Piece(
         text=_message(fields[1]).decode(), score=score, type=PieceType(int(fields.get(3, 1)))
     )
@@ -116,14 +135,18 @@ def _message(value: int | bytes) -> bytes:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) of one protobuf message; fixed32 comes as its raw integer."""
+    return ((number, value) for number, value, _ in _located(data))
+
+
+def _located(data: bytes) -> Iterator[tuple[int, int | bytes, int]]:
+    """Yield (field number, value, end) of one message; a fixed32 comes as its raw integer."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, at = _varint(data, at)
-            yield number, value
+            yield number, value, at
             continue
         if wire == _BYTES:
             size, at = _varint(data, at)
@@ -134,8 +157,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         if at + size > len(data):
             raise ValueError(f"it ends in the middle of a field at byte {at}")
         raw = data[at : at + size]
-        yield number, raw if wire == _BYTES else int.from_bytes(raw, "little")
         at += size
+        yield number, raw if wire == _BYTES else int.from_bytes(raw, "little"), at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

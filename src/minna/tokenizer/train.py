@@ -25,11 +25,17 @@ from minna.console import say, warn
 from minna.errors import DataError
 from minna.tokenizer.export import SPACE, export_tokenizer
 from minna.tokenizer.match import LINES, Match, measure_match
+from minna.tokenizer.proto import snap_scores
 from minna.tokenizer.sample import MAX_LINE_BYTES, Sample, draw_sample
 
 # SentencePiece splits its sums by thread and writes the number into the model: another number of
 # threads is another file. It is a constant, so that every machine makes the same bytes.
 _THREADS = 4
+# SentencePiece adds unigram scores in 32 bits, `tokenizers` in 64: a line of dashes, all ties, came
+# out differently in 439 of 32,697 lines of Aozora Bunko and 10 % of its works. On this grid sums are
+# exact in both up to 262,144 (some 30,000 tokens): no line and no work differs any more, for
+# 1,745,765 tokens instead of 1,745,782.
+_SCORE_STEP = 2.0**-6
 _TOO_LARGE = re.compile(r"Vocabulary size too high .*value <= (\d+)")
 _TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
@@ -130,7 +136,8 @@ def train_model(lines: list[str], *, settings: TokenizerSettings) -> bytes:
         )
     except RuntimeError as error:
         raise _explain(error, settings) from error
-    return written.getvalue()
+    model = written.getvalue()
+    return snap_scores(model, step=_SCORE_STEP) if settings.kind == "unigram" else model
 
 
 def _explain(error: RuntimeError, settings: TokenizerSettings) -> DataError:
