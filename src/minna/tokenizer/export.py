@@ -10,9 +10,9 @@ for a byte). So every folder is measured when it is written (`match`). What this
 - unigram: `tokenizers` also finds control and byte pieces in plain text, so such literals are cut
   first. Its character map looks up "ｶ" and "ﾞ" one by one; NFC after it joins what stays apart.
   With the scores `train` writes, 32,697 lines and 150 whole works of Aozora Bunko get equal ids.
-  What remains: scores of other makers' models are summed in 32 bits there and in 64 here, so in long
-  strings a near-tie can fall to the other side (rinna's: one place in 17,765 tokens); and where "<"
-  is unknown and there are no bytes, a typed "</s>" is two unknown pieces, not one.
+  What remains: other makers' scores are summed in 32 bits there and in 64 here, so in long strings
+  a near-tie can fall to the other side (rinna's: one place in 17,765 tokens); and where "<" is
+  unknown and there are no bytes, a typed "</s>" is two unknown pieces, not one.
 - A typed "</s>" stays text (`split_special_tokens`), as in SentencePiece: a stranger's text must
   not be able to end a document. Chat templates write control tokens as text, so the exporter of a
   chat model asks for `literals="control"`.

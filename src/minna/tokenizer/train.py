@@ -32,8 +32,8 @@ from minna.tokenizer.sample import MAX_LINE_BYTES, Sample, draw_sample
 # threads is another file. It is a constant, so that every machine makes the same bytes.
 _THREADS = 4
 # SentencePiece adds unigram scores in 32 bits, `tokenizers` in 64: a line of dashes, all ties, came
-# out differently in 439 of 32,697 lines of Aozora Bunko and 10 % of its works. On this grid sums are
-# exact in both up to 262,144 (some 30,000 tokens): no line and no work differs any more, for
+# out differently in 439 of 32,697 lines of Aozora Bunko and a tenth of its works. On this grid sums
+# are exact in both up to 262,144 (some 30,000 tokens): no line and no work differs any more, for
 # 1,745,765 tokens instead of 1,745,782.
 _SCORE_STEP = 2.0**-6
 _TOO_LARGE = re.compile(r"Vocabulary size too high .*value <= (\d+)")
