@@ -1,0 +1,81 @@
+"""Matrices laid out once for the CPU's own multiply, instead of on every call.
+
+Generation reads every weight for every token, so the layout of the weights is its speed. On two Zen 4
+cores all matrices of a 134 M parameter GPT-NeoX take, per token (one row / eight rows):
+
+    bf16  torch's linear  12.6 / 15.8 ms    packed   8.8 /  9.3 ms
+    fp32  torch's linear  30.3 / 45.5 ms    packed  17.7 / 18.6 ms
+
+The packing is oneDNN's, reached through the operators torch's own compiler uses. Where they are missing
+(another processor, a build without oneDNN) the plain linear stays, which computes the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minna.models.decoder import Decoder
+
+_X86 = ("x86_64", "amd64")
+
+
+class PackedLinear(nn.Module):
+    """A linear layer for inference whose weight lies in oneDNN's blocked layout."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.packed: Tensor = _mkldnn()._reorder_linear_weight(weight.detach(), None)  # noqa: SLF001
+        self.bias = None if bias is None else bias.detach()
+        self._apply_linear: Any = _mkldnn()._linear_pointwise.default  # noqa: SLF001
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x @ weight.T + bias."""
+        return self._apply_linear(x, self.packed, self.bias, "none", [], "")
+
+
+def pack(decoder: Decoder) -> Decoder:
+    """Replace the decoder's matrices by packed ones, in place; they cannot be read back.
+
+    Does nothing where packing is not possible. One matrix is in memory twice at a time, no more. A tied
+    head gets a packed matrix of its own beside the embedding.
+    """
+    weight = decoder.embed.weight
+    if not can_pack(weight.device.type, weight.dtype):
+        return decoder
+    tied = decoder.head is None
+    for parent in list(decoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, PackedLinear(child.weight, child.bias))
+    if tied:
+        decoder.head = PackedLinear(weight, None)  # pyright: ignore[reportAttributeAccessIssue]
+    return decoder
+
+
+@functools.cache
+def can_pack(device: str, dtype: torch.dtype) -> bool:
+    """Whether the packed multiply exists here and gives the plain one's numbers."""
+    if device != "cpu" or platform.machine().lower() not in _X86:
+        return False
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    if dtype is torch.bfloat16 and not _mkldnn()._is_mkldnn_bf16_supported():  # noqa: SLF001
+        return False
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(32, 64, generator=generator).to(dtype)
+    x = torch.randn(3, 64, generator=generator).to(dtype)
+    try:
+        given = PackedLinear(weight, None)(x)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        # private operators: a torch without them is no error, only slower
+        return False
+    return torch.allclose(given.float(), x.float() @ weight.float().T, rtol=2e-2, atol=2e-1)
+
+
+def _mkldnn() -> Any:  # noqa: ANN401 - torch's operator namespaces are untyped
+    return torch.ops.mkldnn

@@ -1,0 +1,64 @@
+"""Text as it comes: whole characters only, and nothing after a stop text.
+
+A token may be a third of a character, and a stop text may be spread over several tokens. So text is given
+out only when it is certain: bytes wait for their character, and an end that could still become a stop
+text waits for the next token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minna.tokenizer.load import StreamDecoder, Tokenizer
+
+
+class TextStream:
+    """The text of one answer.
+
+    Attributes:
+        text: everything given out so far; the whole answer after `close`.
+        stopped: whether a stop text was met (it is not part of the text).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, stop_texts: Sequence[str]) -> None:
+        self._decoder = StreamDecoder(tokenizer)
+        self._stops = tuple(stop for stop in stop_texts if stop)
+        self._held = ""
+        self.text = ""
+        self.stopped = False
+
+    def feed(self, number: int) -> str:
+        """Take one id; return the text that is certain now."""
+        return self._take(self._decoder.feed(number))
+
+    def close(self) -> str:
+        """Return what was held back; the answer is complete."""
+        if self.stopped:
+            return ""
+        last = self._take(self._decoder.close())
+        rest, self._held = self._held, ""
+        self.text += rest
+        return last + rest
+
+    def _take(self, piece: str) -> str:
+        if not self._stops:
+            self.text += piece
+            return piece
+        pending = self._held + piece
+        places = [place for stop in self._stops if (place := pending.find(stop)) >= 0]
+        if places:
+            self.stopped = True
+            given, self._held = pending[: min(places)], ""
+        else:
+            keep = max(_overlap(pending, stop) for stop in self._stops)
+            given, self._held = pending[: len(pending) - keep], pending[len(pending) - keep :]
+        self.text += given
+        return given
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that is a beginning of `stop`."""
+    for size in range(min(len(text), len(stop) - 1), 0, -1):
+        if stop.startswith(text[-size:]):
+            return size
+    return 0
