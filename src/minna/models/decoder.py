@@ -141,6 +141,7 @@ class Attend(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.append(k, v)
+            q = q.to(k.dtype)  # a cache may keep more precision than the weights
         dropout = config.dropout if self.training else 0.0
         if kind == "explicit":
             attended = explicit_attention(q, k, v, mask=mask, dropout=dropout)
@@ -152,7 +153,7 @@ class Attend(nn.Module):
                 is_causal=mask is None and S > 1,
                 enable_gqa=config.heads != K,
             )
-        out = self.out(attended.transpose(1, 2).reshape(B, S, D))
+        out = self.out(attended.transpose(1, 2).reshape(B, S, D).to(x_BSD.dtype))
         return F.dropout(out, config.dropout, self.training)
 
 
@@ -263,7 +264,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., V] of hidden states [..., D]."""
-        return F.linear(hidden, self.head_weight)
+        return F.linear(hidden, self.embed.weight) if self.head is None else self.head(hidden)
 
     def _rotation(self, S: int, positions_BS: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """Cosines and sines [S, R] or [B, 1, S, R] (one for all heads)."""
