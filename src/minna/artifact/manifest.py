@@ -33,11 +33,14 @@ type_of_kind = {
     "tokenizer": "a Hugging Face tokenizer folder with its SentencePiece model",
     "tokens": "packed token shards of one corpus under one tokenizer",
     "run": "a training run: recipe, log, checkpoints, report",
+    "checkpoint": "the state of a run at one step",
     "model": "a model dir in Hugging Face format",
     "report": "an evaluation report",
     "release": "a publishable model dir: card, licence, provenance, checksums",
 }
-Kind = Literal["corpus", "sidecar", "tokenizer", "tokens", "run", "model", "report", "release"]
+Kind = Literal[
+    "corpus", "sidecar", "tokenizer", "tokens", "run", "checkpoint", "model", "report", "release"
+]
 
 
 class _Record(BaseModel):

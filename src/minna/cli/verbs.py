@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from minna.cli import corpus, inspect, tokenizer
+from minna.cli import corpus, evaluate, generate, inspect, listing, pipeline, tokenizer, train
 
 
 def register(app: typer.Typer) -> None:
     """Attach every verb to the program, in the order of the story."""
+    app.command("quickstart")(pipeline.quickstart)
+    app.command("pipeline")(pipeline.pipeline)
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(tokenizer.app, name="tokenizer")
+    app.command("list")(listing.listing)
+    app.command("train")(train.train)
+    app.command("export")(train.export)
+    app.command("evaluate")(evaluate.evaluate)
+    app.command("compare")(evaluate.compare)
+    app.command("generate")(generate.generate)
     app.command("inspect")(inspect.inspect)

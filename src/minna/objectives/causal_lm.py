@@ -43,6 +43,10 @@ class CausalLM(nn.Module):
         """Let the compiler fuse the softmax of a chunk with its gradient."""
         self.loss_of = torch.compile(chunk_loss, dynamic=False)
 
+    def uncompile_pieces(self) -> None:
+        """Go back to the plain chunk loss."""
+        self.loss_of = chunk_loss
+
     def counts(self, batch: Batch) -> dict[str, int]:
         """Count the targets, before any forward pass."""
         return {"next_token": int((batch["targets"] != IGNORE).sum())}

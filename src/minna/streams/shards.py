@@ -27,7 +27,6 @@ from minna.tokenizer.load import Tokenizer, load_tokenizer
 
 _SPLITS = ("train", "valid", "test")
 _UINT16_VOCABULARY = 1 << 16
-_BATCH_DOCUMENTS = 8192
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -82,7 +81,7 @@ def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: 
     sizes: list[int] = []
     dtype = token_dtype(words.vocab_size)
     with artifact.replace_file(stem.with_name(stem.name + ".bin")) as out:
-        for texts in read.file_texts(file, split=split, batch_documents=_BATCH_DOCUMENTS):
+        for texts in read.file_texts(file, split=split):
             flat, offsets = words.encode_batch(texts, threads=threads)
             ended = np.insert(flat, offsets[1:], words.eos_id)
             out.write(ended.astype(dtype).tobytes())

@@ -1,0 +1,57 @@
+"""`minna train RECIPE` and `minna export RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minna.cli.output import JsonOption, emit
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")
+    ] = None,
+    *,
+    corpus: Annotated[Path, typer.Option(help="The corpus directory.")],
+    tokenizer: Annotated[Path, typer.Option(help="The tokenizer directory.")],
+    out: Annotated[Path, typer.Option(help="The run directory; goes on with what is there.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Train RECIPE; the same command goes on where an interrupted run stopped.
+
+    Example: minna train toy-gpt-neox --corpus build/corpus --tokenizer build/tokenizer
+    --out build/run train.steps=200 optim.lr=3e-3
+    """
+    from minna.train.allocator import restart_tuned
+
+    restart_tuned()
+    from minna import artifact, recipe as recipes
+
+    chosen = recipes.load(recipe, overrides=overrides or [])
+    run = recipes.run_recipe(chosen, corpus=corpus, tokenizer=tokenizer, out=out)
+    counts = artifact.read_manifest(run, kind="run").counts
+    result = {"run": str(run), **{name: count.value for name, count in counts.items()}}
+    emit(result, as_json=as_json, text=f"trained: {run} (look at {run / 'report.html'})")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The model dir to write.")],
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run as a model dir that transformers loads.
+
+    Example: minna export build/run --out build/model
+    """
+    from minna.cli.output import checked
+    from minna.export import ExportSettings, export_run
+
+    settings = checked(ExportSettings, {"dtype": dtype})
+    model = export_run(run, out=out, settings=settings)
+    emit({"model": str(model)}, as_json=as_json, text=f"exported: {model}")

@@ -1,0 +1,143 @@
+"""A causal LM's run as a Hugging Face model dir: what transformers loads, and nothing it must guess.
+
+config.json carries old and new spellings (`torch_dtype` and `dtype`, both rotary spellings), because a
+folder written by transformers 5 alone breaks llama.cpp's converter and transformers 4. The end-of-text id
+is our tokenizer's, never the family's default (50256 for GPT-2), which would make generation run on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minna import artifact
+from minna.artifact.files import write_text_atomically
+from minna.console import say
+from minna.errors import ArtifactError
+from minna.models import Decoder, DecoderConfig, find_family
+from minna.models.family import build
+from minna.recipe import Recipe, load
+from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.train.checkpoint import load_model_state, newest_good
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "match.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ExportSettings:
+    """Settings of an export.
+
+    Attributes:
+        dtype: of the weights on disk; training keeps fp32 masters, so any is exact or rounded once.
+        shard_bytes: largest weights file.
+        temperature, top_p, repetition_penalty: advised sampling, written to generation_config.json.
+    """
+
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    shard_bytes: int = Field(default=5_000_000_000, ge=1_000_000)
+    temperature: float = Field(default=0.7, gt=0)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+
+
+def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
+    """Write the newest checkpoint of a finished run as a model dir.
+
+    Raises:
+        ArtifactError: the run is unfinished, damaged, or its tokenizer is gone.
+    """
+    settings = settings or ExportSettings()
+    manifest = artifact.read_manifest(run, kind="run")
+    parents = [artifact.parent_of(run, role="run", kind="run")]
+    values = asdict(settings)
+    if artifact.unchanged(out, key=artifact.key_of("model", settings=values, parents=parents)):
+        say(f"{out}: this run is exported already")
+        return out
+    tokenizer = Path(manifest.parent("tokenizer").path)
+    words = load_tokenizer(tokenizer)
+    recipe = load(str(run / "recipe.toml"))
+    checkpoint = newest_good(run)
+    if checkpoint is None:
+        raise ArtifactError(f"{run} has no checkpoint", remedy="train it first")
+    model = build(recipe.model, vocab=words.vocab_size)
+    state = load_model_state(checkpoint)
+    with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
+        _write_weights(draft.path, model, state, recipe, settings)
+        _write_configs(draft.path, model.config, recipe, words, settings)
+        for name in _TOKENIZER_FILES:
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, draft.path / name)
+        parameters = sum(tensor.numel() for tensor in state.values())
+        draft.count("parameters", parameters, "parameters")
+        draft.licences = manifest.licences
+        draft.legal = manifest.legal
+    return out
+
+
+def _write_weights(
+    out: Path,
+    model: Decoder,
+    state: dict[str, Tensor],
+    recipe: Recipe,
+    settings: ExportSettings,
+) -> None:
+    """Write model.safetensors, or numbered shards with an index above `shard_bytes`."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    family = find_family(recipe.model.family)
+    disk = family.to_disk(state, model.config)
+    disk = {name: tensor.to(_DTYPES[settings.dtype]).contiguous() for name, tensor in disk.items()}
+    plan = split_torch_state_dict_into_shards(disk, max_shard_size=settings.shard_bytes)
+    for name, tensors in plan.filename_to_tensors.items():
+        # transformers refuses a file whose metadata does not say which framework wrote it
+        save_file({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_text_atomically(out / "model.safetensors.index.json", _json(index))
+
+
+def _write_configs(
+    out: Path, config: DecoderConfig, recipe: Recipe, words: Tokenizer, settings: ExportSettings
+) -> None:
+    ids = {
+        "bos_token_id": words.bos_id,
+        "eos_token_id": words.eos_id,
+        "pad_token_id": words.pad_id,
+    }
+    ids = {name: number for name, number in ids.items() if number >= 0}
+    content = {
+        **find_family(recipe.model.family).config_to_disk(config),
+        **ids,
+        "dtype": settings.dtype,
+        "torch_dtype": settings.dtype,
+        "use_cache": True,
+    }
+    advised = {
+        **ids,
+        "do_sample": True,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "repetition_penalty": settings.repetition_penalty,
+    }
+    write_text_atomically(out / "config.json", _json(content))
+    write_text_atomically(out / "generation_config.json", _json(advised))
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,259 @@
+"""Stages in order: a TOML file that calls the verbs, each skipped when inputs and settings are unchanged.
+
+A stage names a verb, its settings, and earlier stages' directories by their `out`. The verbs themselves
+know whether their work is done (the key in minna.json), so a pipeline keeps no state of its own: run it
+again after a kill, an edit or a disk that filled up, and it does what is left.
+"""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from minna.console import say
+from minna.errors import UsageError, nearest
+from minna.units import format_seconds
+
+_FORBID = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class CorpusStage:
+    """`corpus build`; `settings` are those of that verb."""
+
+    verb: Literal["corpus build"]
+    out: str
+    settings: dict[str, Any]
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna.corpus import BuildSettings, build_corpus
+
+        build_corpus(settings=_checked(BuildSettings, self.settings, self.out), out=root / self.out)
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class TokenizerStage:
+    """`tokenizer train` with the `[tokenizer]` section of a recipe."""
+
+    verb: Literal["tokenizer train"]
+    out: str
+    corpus: str
+    recipe: str
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna import recipe
+        from minna.tokenizer.train import train_tokenizer
+
+        settings = recipe.load(self.recipe).tokenizer
+        train_tokenizer(root / self.corpus, out=root / self.out, settings=settings)
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class TrainStage:
+    """`train`; `overrides` as on the command line."""
+
+    verb: Literal["train"]
+    out: str
+    recipe: str
+    corpus: str
+    tokenizer: str
+    overrides: tuple[str, ...] = ()
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna import recipe
+
+        recipe.run_recipe(
+            recipe.load(self.recipe, overrides=self.overrides),
+            corpus=root / self.corpus,
+            tokenizer=root / self.tokenizer,
+            out=root / self.out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class ExportStage:
+    """`export`."""
+
+    verb: Literal["export"]
+    out: str
+    run_: Annotated[str, Field(alias="run")]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna.export import ExportSettings, export_run
+
+        settings = _checked(ExportSettings, self.settings, self.out)
+        export_run(root / self.run_, out=root / self.out, settings=settings)
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class EvaluateStage:
+    """`evaluate`."""
+
+    verb: Literal["evaluate"]
+    out: str
+    model: str
+    corpus: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna.evaluate import EvaluateSettings, evaluate
+
+        settings = _checked(EvaluateSettings, self.settings, self.out)
+        evaluate(
+            root / self.model, corpus=root / self.corpus, out=root / self.out, settings=settings
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class ReleaseStage:
+    """`release`."""
+
+    verb: Literal["release"]
+    out: str
+    model: str
+    reports: tuple[str, ...]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna.release import ReleaseSettings, release
+
+        settings = _checked(ReleaseSettings, self.settings, self.out)
+        release(
+            root / self.model,
+            reports=[root / report for report in self.reports],
+            out=root / self.out,
+            settings=settings,
+        )
+
+
+Stage = Annotated[
+    CorpusStage | TokenizerStage | TrainStage | ExportStage | EvaluateStage | ReleaseStage,
+    Field(discriminator="verb"),
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Pipeline:
+    """What a pipeline file holds.
+
+    Attributes:
+        show: prompts that are continued with the finished model at the end.
+    """
+
+    name: str
+    description: str
+    stage: tuple[Stage, ...]
+    show: tuple[str, ...] = ()
+
+
+def names() -> list[str]:
+    """Names of the pipelines that minna brings."""
+    folder = resources.files("minna") / "pipelines"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def source(name: str) -> str:
+    """Return the TOML text of a pipeline, by name or path.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in names():
+        return (resources.files("minna") / "pipelines" / f"{name}.toml").read_text(encoding="utf-8")
+    if name.endswith(".toml") and Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    raise UsageError(
+        f"no pipeline {name!r}{nearest(name, names())}",
+        remedy=f"pipelines here: {', '.join(names())}; or give the path of a .toml file",
+    )
+
+
+def load(name: str) -> Pipeline:
+    """Read and check a pipeline, by name or path.
+
+    Raises:
+        UsageError: no such pipeline, not TOML, an unknown key, or a stage that reads what no earlier
+            stage wrote.
+    """
+    try:
+        content = tomllib.loads(source(name))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"pipeline {name} is not TOML: {error}", remedy="correct it") from error
+    pipeline = _checked(Pipeline, content, name)
+    _check_order(pipeline)
+    return pipeline
+
+
+def resolved(pipeline: Pipeline) -> dict[str, Any]:
+    """Return a pipeline as plain data."""
+    return TypeAdapter(Pipeline).dump_python(pipeline, mode="json", by_alias=True)
+
+
+def run(pipeline: Pipeline, *, out: Path) -> dict[str, float]:
+    """Run every stage below `out`.
+
+    Returns:
+        Seconds of each stage, by its `out`.
+    """
+    seconds: dict[str, float] = {}
+    for number, stage in enumerate(pipeline.stage, start=1):
+        say(f"[{number}/{len(pipeline.stage)}] {stage.verb} -> {out / stage.out}", style="bold")
+        start = time.monotonic()
+        stage.run(out)
+        seconds[stage.out] = time.monotonic() - start
+        say(f"      done in {format_seconds(seconds[stage.out])}", style="dim")
+    return seconds
+
+
+def _check_order(pipeline: Pipeline) -> None:
+    written: set[str] = set()
+    for stage in pipeline.stage:
+        for name in _reads(stage):
+            if name not in written:
+                raise UsageError(
+                    f"stage {stage.out!r} ({stage.verb}) reads {name!r}, which no earlier stage "
+                    f"writes{nearest(name, written)}",
+                    remedy=f"written before it: {', '.join(sorted(written)) or 'nothing'}",
+                )
+        if stage.out in written:
+            raise UsageError(f"two stages write {stage.out!r}", remedy="give each its own out")
+        written.add(stage.out)
+
+
+def _reads(stage: Any) -> list[str]:
+    """The directories a stage reads."""
+    fields: dict[str, Callable[[], list[str]]] = {
+        "corpus build": list,
+        "tokenizer train": lambda: [stage.corpus],
+        "train": lambda: [stage.corpus, stage.tokenizer],
+        "export": lambda: [stage.run_],
+        "evaluate": lambda: [stage.model, stage.corpus],
+        "release": lambda: [stage.model, *stage.reports],
+    }
+    return fields[stage.verb]()
+
+
+def _checked(kind: Any, content: dict[str, Any], where: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"pipeline stage or file {where!r}: {path}: {first['msg']}",
+            remedy="`minna list pipelines quickstart` prints a whole pipeline to compare with",
+        ) from error

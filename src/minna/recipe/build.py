@@ -1,0 +1,262 @@
+"""From a recipe to a run: tokens, model, objective, stream, optimisers, evaluators; then the loop.
+
+The only file that knows every room of training. The loop below it knows none.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from minna import artifact
+from minna.artifact.files import sha256_file, write_text_atomically
+from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
+from minna.console import say
+from minna.errors import TrainingError, UsageError
+from minna.models import Decoder, build
+from minna.models.trainable import set_trainable
+from minna.objectives import CausalLM
+from minna.recipe.evaluators import bits_per_byte, samples
+from minna.recipe.schema import Recipe, check_step_tokens, resolved, to_toml
+from minna.runtime.load import load_model
+from minna.streams import TextStream, TokenShards, write_tokens
+from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.train import checkpoint
+from minna.train.loop import settle_numerics, sole_user, train
+from minna.train.optim import make_optimisers
+from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
+from minna.train.precision import Numerics
+from minna.train.protocols import Evaluator, Parts
+from minna.train.report import write_report
+from minna.units import format_bytes, format_count, format_seconds
+
+# Settings that may change when a run goes on: they do not touch the weights of steps already done.
+_FREE = {
+    "train": {"steps", "log_every", "evaluate_every", "save_every", "keep"},
+    "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
+}
+_HOPED_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    corpus: Path
+    tokenizer: Path
+    parents: list[artifact.Parent]
+
+
+def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> Path:
+    """Train a recipe in the run directory `out`, or go on with what is there.
+
+    Args:
+        recipe: from `load`.
+        corpus: a corpus directory.
+        tokenizer: a tokenizer directory (or a model dir, for its tokenizer).
+        out: the run directory; a finished run of the same recipe and inputs is left as it is.
+
+    Returns:
+        `out`.
+
+    Raises:
+        TrainingError: the directory holds another run, or training cannot go on.
+    """
+    inputs = _Inputs(
+        corpus=corpus,
+        tokenizer=tokenizer,
+        parents=[
+            artifact.parent_of(corpus, role="corpus", kind="corpus"),
+            artifact.parent_of(tokenizer, role="tokenizer"),
+        ],
+    )
+    settings = resolved(recipe)
+    if artifact.unchanged(
+        out, key=artifact.key_of("run", settings=settings, parents=inputs.parents)
+    ):
+        say(f"{out}: this recipe is trained on these inputs already")
+        return out
+    with sole_user(out):
+        _refuse_other_run(out, settings)
+        write_text_atomically(out / "recipe.toml", to_toml(recipe))
+        tokens = write_tokens(corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads())
+        numerics = settle_numerics(recipe.train, run=out)
+        parts = build_parts(recipe, tokens=tokens, tokenizer=tokenizer, numerics=numerics)
+        for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
+            say(line)
+        done = train(parts, settings=recipe.train, numerics=numerics, run=out)
+        write_report(
+            out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe)
+        )
+        if done.step < recipe.train.steps:
+            raise KeyboardInterrupt
+        _finish(out, recipe, inputs, done)
+    return out
+
+
+def build_parts(
+    recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics
+) -> Parts:
+    """Put the parts of a run together.
+
+    Raises:
+        UsageError: the sections do not fit the tokenizer or each other.
+    """
+    words = load_tokenizer(tokenizer)
+    rank, ranks = 0, 1
+    accumulation = check_step_tokens(recipe, ranks=ranks)
+    model = build(recipe.model, vocab=words.vocab_size)
+    _initialise(model, recipe)
+    short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
+    if numerics.device == "cpu" and numerics.compile == "on" and short:
+        model.attention_kind = "explicit"
+    shards = TokenShards(tokens, split="train")
+    stream = TextStream(
+        shards,
+        settings=recipe.stream,
+        rows=recipe.train.micro_batch_rows,
+        eos=words.eos_id,
+        seed=recipe.train.seed,
+        rank=rank,
+        ranks=ranks,
+    )
+    frozen = set_trainable(model, patterns=recipe.trainable)
+    return Parts(
+        model=model,
+        objective=CausalLM(),
+        stream=stream,
+        optimisers=make_optimisers(model, settings=recipe.optim),
+        schedule=recipe.schedule,
+        clip=recipe.optim.clip,
+        evaluators=_evaluators(recipe, tokens, words),
+        weights={"next_token": 1.0},
+        micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks,
+        accumulation=accumulation,
+        flops_per_token=model.flops_per_token(row_tokens=recipe.stream.row_tokens),
+        tokens_per_byte=shards.tokens / shards.bytes,
+        frozen=frozen,
+    )
+
+
+def arithmetic(
+    recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
+) -> list[str]:
+    """Return the numbers that follow from a recipe, as lines to read before step 0."""
+    settings = recipe.train
+    rows, row = settings.micro_batch_rows, recipe.stream.row_tokens
+    parameters = sum(p.numel() for p in parts.model.parameters())
+    learning = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
+    total = settings.tokens_per_step * settings.steps
+    shards = TokenShards(tokens, split="train")
+    flops = total * parts.flops_per_token
+    fixed = 4 * parameters + 12 * learning
+    hours = flops / (numerics.peak * _HOPED_SHARE)
+    return [
+        f"recipe    {recipe.name}: {recipe.description}",
+        f"model     {format_count(parameters)} parameters ({format_count(learning)} learn), "
+        f"{format_bytes(fixed)} of weights, gradients and optimiser state",
+        f"data      {format_count(shards.tokens)} tokens, {format_count(shards.documents)} documents, "
+        f"{shards.bytes / shards.tokens:.2f} bytes per token",
+        f"step      {rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
+        f"{settings.tokens_per_step} tokens",
+        f"run       {settings.steps} steps = {format_count(total)} tokens = "
+        f"{total / shards.tokens:.2f} epochs, {flops:.2e} FLOPs",
+        f"machine   {numerics.device}, {numerics.precision}, compile {numerics.compile}, "
+        f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
+        f"at {_HOPED_SHARE:.0%} of it {format_seconds(hours)}",
+    ]
+
+
+def _initialise(model: Decoder, recipe: Recipe) -> None:
+    """Random weights, or those of a model dir (the run's own checkpoint comes later and wins)."""
+    model.initialise(seed=recipe.train.seed)
+    if not recipe.init.from_:
+        return
+    source = load_model(Path(recipe.init.from_), device="cpu", dtype="fp32")
+    theirs = source.decoder.state_dict()
+    ours = model.state_dict()
+    wrong = [
+        name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape
+    ]
+    if wrong or set(theirs) - set(ours):
+        raise UsageError(
+            f"init.from {recipe.init.from_} does not fit [model]: {', '.join(wrong[:4])}",
+            remedy="give [model] the shape of that model dir's config.json",
+        )
+    model.load_state_dict(theirs)
+
+
+def _evaluators(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
+    valid = TokenShards(tokens, split="valid")
+    looks: list[Evaluator] = []
+    if recipe.evaluate.valid_documents and valid.documents:
+        looks.append(bits_per_byte(valid, words=words, limit=recipe.evaluate.valid_documents))
+    if recipe.evaluate.prompts:
+        looks.append(samples(recipe.evaluate, words=words, seed=recipe.train.seed))
+    return looks
+
+
+def _threads() -> int:
+    return max(1, os.cpu_count() or 1)
+
+
+def _refuse_other_run(out: Path, settings: dict[str, Any]) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        TrainingError: naming every setting that differs.
+    """
+    file = out / "recipe.toml"
+    if not file.is_file() or not checkpoint.saved(out):
+        return
+    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    differing = _differences(before, settings)
+    if differing:
+        raise TrainingError(
+            f"{out} holds a run with other settings: {'; '.join(differing)}",
+            remedy="choose another --out, or give the settings it was started with",
+        )
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    out: list[str] = []
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            out += _differences(old, new, f"{prefix}{key}.")
+        elif old != new and key not in _FREE.get(prefix.rstrip("."), set()):
+            out.append(f"{prefix}{key} was {old!r} and is now {new!r}")
+    return out
+
+
+def _finish(out: Path, recipe: Recipe, inputs: _Inputs, done: checkpoint.Progress) -> None:
+    """Write the manifest of a finished run."""
+    last = checkpoint.newest_good(out)
+    assert last is not None, "a finished run has a checkpoint"
+    files = [out / name for name in ("recipe.toml", "log.jsonl", "report.html")]
+    files += sorted(path for path in last.iterdir() if path.is_file())
+    corpus = artifact.read_manifest(inputs.corpus)
+    parameters = sum(t.numel() for t in load_file(last / "model.safetensors").values())
+    manifest = new_manifest(
+        "run",
+        settings=resolved(recipe),
+        parents=inputs.parents,
+        files={
+            file.relative_to(out).as_posix(): FileEntry(
+                sha256=sha256_file(file), bytes=file.stat().st_size
+            )
+            for file in files
+        },
+        counts={
+            "steps": artifact.Count(value=done.step, unit="steps"),
+            "tokens": artifact.Count(value=done.tokens, unit="tokens"),
+            "parameters": artifact.Count(value=parameters, unit="parameters"),
+        },
+        licences=corpus.licences,
+        legal=corpus.legal,
+        wall_seconds=round(done.seconds, 1),
+    )
+    write_manifest(out, manifest)

@@ -1,0 +1,266 @@
+"""The composition root of training: a recipe is one TOML file, checked whole, then built into parts.
+
+Every section is a frozen dataclass beside the code that reads it, and each component sees only its own.
+Numbers that follow from others (tokens per step, epochs, FLOPs) are computed here and printed before step
+0, never configured twice. An unknown key is an error with its full path and the nearest name, because a
+misspelt hyper-parameter that silently keeps its default costs a whole run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from minna.errors import UsageError, nearest
+from minna.models.family import Gpt2Shape, GptNeoXShape, ModelShape
+from minna.objectives import CausalLMSettings
+from minna.streams import TextStreamSettings
+from minna.tokenizer.train import TokenizerSettings
+from minna.train.loop import TrainSettings
+from minna.train.optim import AdamWSettings, MuonSettings, OptimSettings
+from minna.train.schedule import Cosine, Linear, Schedule, StableDecay
+
+_FORBID = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class InitSettings:
+    """Where weights come from when the run has no checkpoint of its own.
+
+    Attributes:
+        from_: a model dir of the same family and shape (`from` in TOML); "" draws them at random.
+    """
+
+    from_: Annotated[str, Field(alias="from")] = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class EvaluateSettings:
+    """What is looked at along the way.
+
+    Attributes:
+        valid_documents: how many documents of the valid split are scored.
+        prompts: continued at every look, for the report.
+        sample_tokens: longest continuation.
+        temperature, top_p: of those continuations.
+    """
+
+    valid_documents: int = Field(default=500, ge=0)
+    prompts: tuple[str, ...] = ()
+    sample_tokens: int = Field(default=40, ge=1)
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Recipe:
+    """A model and everything that is needed to train it.
+
+    Attributes:
+        source: where the numbers come from; "own choice" marks what nobody published.
+    """
+
+    name: str
+    description: str
+    source: str
+    licence: str = "apache-2.0"
+    tokenizer: TokenizerSettings
+    model: ModelShape
+    stream: TextStreamSettings
+    objective: CausalLMSettings = CausalLMSettings()
+    optim: OptimSettings
+    schedule: Schedule
+    train: TrainSettings
+    init: InitSettings = InitSettings()
+    trainable: dict[str, bool] = Field(default_factory=dict)
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+
+# Which classes a section may be, for naming the nearest key.
+_SECTIONS: dict[str, tuple[type, ...]] = {
+    "tokenizer": (TokenizerSettings,),
+    "model": (Gpt2Shape, GptNeoXShape),
+    "stream": (TextStreamSettings,),
+    "objective": (CausalLMSettings,),
+    "optim": (AdamWSettings, MuonSettings),
+    "schedule": (Cosine, Linear, StableDecay),
+    "train": (TrainSettings,),
+    "init": (InitSettings,),
+    "evaluate": (EvaluateSettings,),
+}
+
+
+def names() -> list[str]:
+    """Names of the recipes that minna brings."""
+    folder = resources.files("minna") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by name or path, with overrides such as "train.steps=200".
+
+    Raises:
+        UsageError: no such recipe, a bad key or value anywhere, an override that is not key=value.
+    """
+    content = _read(name)
+    if base := content.pop("extends", None):
+        parent = _read(base)
+        if "extends" in parent:
+            raise UsageError(
+                f"recipe {name!r} extends {base!r}, which extends another: one level is allowed",
+                remedy="extend the root recipe directly",
+            )
+        content = merge(parent, content)
+    for override in overrides:
+        content = merge(content, _parse_override(override))
+    return check(content)
+
+
+def check(content: Mapping[str, Any]) -> Recipe:
+    """Validate the content of a recipe.
+
+    Raises:
+        UsageError: what is wrong, with the full path of the key.
+    """
+    try:
+        recipe = TypeAdapter(Recipe).validate_python(dict(content))
+    except ValidationError as error:
+        raise UsageError(
+            "the recipe is not valid: " + "; ".join(_explain(item) for item in error.errors()),
+            remedy="correct the key or value; `minna list recipes NAME` prints a whole recipe",
+        ) from error
+    _check_across(recipe)
+    return recipe
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Return the whole recipe as plain data, every default written out."""
+    return TypeAdapter(Recipe).dump_python(recipe, mode="json", by_alias=True)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write the resolved recipe as TOML that `load` reads back."""
+    content = resolved(recipe)
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    lines = [f"{key} = {_toml(content[key])}" for key in content if key not in tables]
+    for name, table in tables.items():
+        if rows := {key: value for key, value in table.items() if value is not None}:
+            lines += ["", f"[{name}]", *(f"{_key(k)} = {_toml(v)}" for k, v in rows.items())]
+    return "\n".join(lines) + "\n"
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested tables, the top one winning.
+
+    A table that names another `kind` or `family` replaces the one below: its keys would not fit.
+    """
+    out = dict(base)
+    for key, value in top.items():
+        below = out.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            lower, upper = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value)
+            other = any(t in upper and upper[t] != lower.get(t) for t in ("kind", "family"))
+            out[key] = dict(upper) if other and len(upper) > 1 else merge(lower, upper)
+        else:
+            out[key] = value
+    return out
+
+
+def _read(name: str) -> dict[str, Any]:
+    known = names()
+    if name in known:
+        text = (resources.files("minna") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    elif name.endswith(".toml") and Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        raise UsageError(
+            f"no recipe {name!r}{nearest(name, known)}",
+            remedy=f"recipes here: {', '.join(known)}; or give the path of a .toml file",
+        )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {name} is not TOML: {error}", remedy="correct it") from error
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise UsageError(
+            f"an override must be section.key=value, not {text!r}",
+            remedy="write for example train.steps=200 optim.lr=3e-4",
+        )
+    try:
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for key in reversed(path.split(".")):
+        parsed = {key: parsed}
+    return parsed
+
+
+def _explain(item: Any) -> str:
+    """Say one pydantic error with the key's path as the user wrote it."""
+    tags = {"gpt2", "gpt_neox", "adamw", "muon", "cosine", "linear", "stable_decay"}
+    path = [str(part) for part in item["loc"] if part not in tags]
+    where = ".".join(path)
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        classes = _SECTIONS.get(path[0], ()) if len(path) > 1 else (Recipe,)
+        known = [field.name for cls in classes for field in dataclasses.fields(cls)]
+        return f"unknown key {where}{nearest(path[-1], known)}"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{where} is missing"
+    return f"{where} = {item['input']!r}: {item['msg']}"
+
+
+def _check_across(recipe: Recipe) -> None:
+    """Check what no section can see alone."""
+    if recipe.stream.row_tokens > recipe.model.context:
+        raise UsageError(
+            f"stream.row_tokens {recipe.stream.row_tokens} exceeds model.context "
+            f"{recipe.model.context}",
+            remedy="shorten the rows or lengthen the context",
+        )
+    check_step_tokens(recipe, ranks=1)
+
+
+def check_step_tokens(recipe: Recipe, *, ranks: int) -> int:
+    """Return how many micro-batches a rank accumulates for one update.
+
+    Raises:
+        UsageError: train.tokens_per_step is not a multiple of what the ranks take at once.
+    """
+    rows, row = recipe.train.micro_batch_rows, recipe.stream.row_tokens
+    once = rows * row * ranks
+    tokens = recipe.train.tokens_per_step
+    if tokens % once:
+        low = max(once, tokens // once * once)
+        raise UsageError(
+            f"train.tokens_per_step {tokens} is not a multiple of {once} "
+            f"({rows} rows x {row} tokens x {ranks} ranks)",
+            remedy=f"nearest are {low} and {low + once}",
+        )
+    return tokens // once
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() else _toml(key)
+
+
+def _toml(value: Any) -> str:
+    """One value as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in cast("list[Any]", value)) + "]"
+    return repr(value)

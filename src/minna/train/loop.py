@@ -1,0 +1,255 @@
+"""The training loop: one function that reads from top to bottom, for text, vision and speech.
+
+collect -> count -> prepare -> forward / backward -> clip -> step -> after_step (step.py), then log, and
+maybe evaluate, save, stop. There are no callbacks: what happens, happens here, in this order. Start
+order is the run's own newest intact checkpoint, else whatever the recipe initialised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from minna.console import progress as progress_display
+from minna.console import say
+from minna.errors import TrainingError
+from minna.train import checkpoint
+from minna.train.checkpoint import Progress
+from minna.train.log import RunLog
+from minna.train.precision import (
+    Compile,
+    Device,
+    Numerics,
+    Precision,
+    compile_or_fall_back,
+    decide,
+    evaluating,
+)
+from minna.train.protocols import Parts
+from minna.train.step import StepResult, take_step, to_device
+from minna.units import format_count, format_seconds
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TrainSettings:
+    """How long, in what portions, on what, and how often to look up.
+
+    Attributes:
+        steps: updates of the weights.
+        tokens_per_step: targets of one update over all ranks and micro-batches.
+        micro_batch_rows: rows of one forward pass on one rank.
+        keep: checkpoints kept; two, so that a damaged newest one does not end the run.
+    """
+
+    steps: int = Field(ge=1)
+    tokens_per_step: int = Field(ge=1)
+    micro_batch_rows: int = Field(ge=1)
+    seed: int = 0
+    precision: Precision = "auto"
+    compile: Compile = "auto"
+    device: Device = "auto"
+    log_every: int = Field(default=10, ge=1)
+    evaluate_every: int = Field(default=200, ge=1)
+    save_every: int = Field(default=500, ge=1)
+    keep: int = Field(default=2, ge=1)
+
+
+class _StopSignal:
+    """Set by the first Ctrl-C or SIGTERM; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
+        say("stopping after this step; the state is saved (again: stop at once)")
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[_StopSignal]:
+    """Turn Ctrl-C and SIGTERM into a flag for the length of a run."""
+    stop = _StopSignal()
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def sole_user(run: Path) -> Iterator[None]:
+    """Hold the run directory; two runs in one directory would destroy each other's checkpoints.
+
+    Raises:
+        TrainingError: another process trains there.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TrainingError(
+            f"another process is training in {run}", remedy="stop it, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def settle_numerics(settings: TrainSettings, *, run: Path) -> Numerics:
+    """Decide device, precision and compiler, as an earlier part of the same run did if there is one.
+
+    A resumed run keeps its arithmetic: measuring again on a busier machine could decide otherwise.
+    """
+    found = checkpoint.newest_good(run)
+    if found is None:
+        return decide(
+            device=settings.device, precision=settings.precision, compile_=settings.compile
+        )
+    before = checkpoint.numerics_of(found)
+    return Numerics(**before)
+
+
+def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Path) -> Progress:
+    """Train until `settings.steps`, from wherever the run stands.
+
+    Args:
+        parts: model, objective, stream and the rest, put together by the recipe.
+        settings: the recipe's `[train]` section.
+        numerics: from `settle_numerics`.
+        run: the run directory, held by `sole_user`.
+
+    Returns:
+        Where the run stands now: at the end, or earlier after Ctrl-C.
+
+    Raises:
+        TrainingError: a NaN, a damaged or foreign checkpoint.
+    """
+    model = parts.model.to(numerics.device)
+    parts.objective.to(torch.device(numerics.device))
+    model.train()
+    torch.manual_seed(settings.seed)
+    now = Progress()
+    if found := checkpoint.newest_good(run):
+        now = checkpoint.restore(parts, checkpoint=found)
+        say(f"going on from {found.name} of {settings.steps}")
+    if now.step >= settings.steps:
+        return now
+
+    position = parts.stream.state_dict()
+    example = to_device(next(parts.stream), torch.device(numerics.device))
+    parts.stream.load_state_dict(position)
+    start = time.monotonic()
+    settled = compile_or_fall_back(parts, example=example, numerics=numerics)
+    if settled == "on":
+        say(f"compiled in {format_seconds(time.monotonic() - start)}")
+
+    def save() -> None:
+        checkpoint.save(
+            parts, run=run, progress=now, numerics=asdict(numerics), keep=settings.keep
+        )
+
+    with stop_signals() as stop, RunLog(run, step=now.step) as log, progress_display() as bar:
+        task = bar.add_task("training", total=settings.steps, completed=now.step, note="")
+        if now.step == 0:
+            evaluate(parts, log=log, step=0)
+        meter = _Meter(parts, numerics)
+        while now.step < settings.steps and not stop.received:
+            start = time.monotonic()
+            result = take_step(
+                parts, step=now.step, total=settings.steps, autocast=numerics.autocast()
+            )
+            seconds = time.monotonic() - start
+            tokens = parts.micro_batch_tokens * parts.accumulation
+            now = Progress(
+                step=now.step + 1, tokens=now.tokens + tokens, seconds=now.seconds + seconds
+            )
+            meter.add(tokens, seconds)
+            last = now.step == settings.steps
+            if now.step % settings.log_every == 0 or now.step == 1 or last:
+                figures = meter.figures(result, now)
+                log.write("train", step=now.step, figures=figures)
+                note = _note(figures)
+                bar.update(task, completed=now.step, note=note)
+                if bar.disable:
+                    _say_sometimes(settings, now, note, last=last)
+            if now.step % settings.evaluate_every == 0 or last:
+                evaluate(parts, log=log, step=now.step)
+            if now.step % settings.save_every == 0 or last or stop.received:
+                save()
+        if stop.received and now.step < settings.steps:
+            say(f"saved at step {now.step}; the same command goes on from there")
+    return now
+
+
+def evaluate(parts: Parts, *, log: RunLog, step: int) -> None:
+    """Run every evaluator and log what it found."""
+    with evaluating(parts.model):
+        for evaluator in parts.evaluators:
+            found = evaluator(parts.model)
+            if found.figures:
+                log.write("evaluate", step=step, figures=found.figures)
+                words = " ".join(f"{name} {value:.4f}" for name, value in found.figures.items())
+                say(f"step {step}: {words}")
+            if found.samples:
+                log.write_samples(found.samples, step=step)
+
+
+class _Meter:
+    """Speed since the last log line."""
+
+    def __init__(self, parts: Parts, numerics: Numerics) -> None:
+        self.parts, self.numerics = parts, numerics
+        self.tokens, self.seconds = 0, 0.0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def figures(self, result: StepResult, now: Progress) -> dict[str, float]:
+        """Figures of one log line; speed is since the line before."""
+        rate = self.tokens / max(self.seconds, 1e-9)
+        self.tokens, self.seconds = 0, 0.0
+        return {
+            "loss": result.loss,
+            "bits_per_byte": result.loss / math.log(2) * self.parts.tokens_per_byte,
+            "gradient_norm": result.gradient_norm,
+            "lr_scale": result.lr_scale,
+            "tokens": float(now.tokens),
+            "tokens_per_second": rate,
+            "share_of_peak": rate * self.parts.flops_per_token / self.numerics.peak,
+            "seconds": now.seconds,
+            **result.figures,
+        }
+
+
+def _note(figures: dict[str, Any]) -> str:
+    return (
+        f"loss {figures['loss']:.3f}  {figures['bits_per_byte']:.3f} bits/byte  "
+        f"{format_count(figures['tokens_per_second'])} tokens/s  "
+        f"{figures['share_of_peak']:.0%} of peak"
+    )
+
+
+def _say_sometimes(settings: TrainSettings, now: Progress, note: str, *, last: bool) -> None:
+    """Without a terminal: some twenty lines over a run, not a bar."""
+    every = max(settings.log_every, settings.steps // 20 // settings.log_every * settings.log_every)
+    if now.step % every == 0 or last:
+        left = now.seconds / now.step * (settings.steps - now.step)
+        say(f"step {now.step}/{settings.steps}  {note}  {format_seconds(left)} left")

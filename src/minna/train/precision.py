@@ -1,0 +1,179 @@
+"""Which arithmetic this machine does fast, found by measuring it, and the switches that follow.
+
+bf16 with fp32 master weights trains as fp32 does (loss within 0.0004 over 50 steps, docs/benchmarks.md)
+and is several times faster where the processor has matrix units for it (AMX) or pairs of bf16 products
+(Zen 4), but slower than fp32 elsewhere, so flags are not asked: two small products are timed. The same
+figure is the machine's peak that a run's speed is reported against.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from minna.console import warn
+from minna.errors import UsageError
+from minna.train.protocols import Batch, Objective, Parts
+
+Precision = Literal["auto", "bf16", "fp32"]
+Compile = Literal["auto", "on", "off"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+_PROBE_SHAPES = ((1024, 1024, 1024), (4096, 384, 1152))
+_PROBE_SECONDS = 0.15
+_BF16_PAYS = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """What was decided for a run: device, arithmetic, compiler, and the measured matrix peak.
+
+    Attributes:
+        peak: FLOP/s of the best of a few matrix products in this precision.
+    """
+
+    device: str
+    precision: Literal["bf16", "fp32"]
+    compile: Literal["on", "off"]
+    peak: float
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which forward passes run."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)  # type: ignore[return-value]
+
+
+def decide(*, device: Device, precision: Precision, compile_: Compile) -> Numerics:
+    """Settle every "auto" by looking at and timing this machine.
+
+    Raises:
+        UsageError: a device was asked for that is not there.
+    """
+    name = pick_device(device)
+    speeds = {
+        kind: matrix_peak(name, dtype)
+        for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    }
+    if precision == "auto":
+        pays = speeds["bf16"] > _BF16_PAYS * speeds["fp32"]
+        precision = "bf16" if pays and name != "mps" else "fp32"
+    if compile_ == "auto":
+        compile_ = "on" if name in ("cpu", "cuda") and compiler_found(name) else "off"
+    return Numerics(device=name, precision=precision, compile=compile_, peak=speeds[precision])
+
+
+def pick_device(device: Device) -> str:
+    """Return the device to use.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[device]:
+        raise UsageError(
+            f"train.device is {device}, and torch sees none here",
+            remedy="leave train.device at auto, or install a torch build for it",
+        )
+    return device
+
+
+def matrix_peak(device: str, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of the fastest of a few matrix products (0.3 s in all)."""
+    best = 0.0
+    for rows, inner, columns in _PROBE_SHAPES:
+        left = torch.ones(rows, inner, dtype=dtype, device=device)
+        right = torch.ones(columns, inner, dtype=dtype, device=device)
+        nn.functional.linear(left, right)
+        _wait(device)
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < _PROBE_SECONDS:
+            nn.functional.linear(left, right)
+            _wait(device)
+            done += 1
+        flops = 2 * rows * inner * columns * done / (time.perf_counter() - start)
+        best = max(best, flops)
+    return best
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def compiler_found(device: str) -> bool:
+    """Whether torch.compile has what it needs here (a C++ compiler on CPU; Triton on CUDA)."""
+    if device == "cuda":
+        return torch.utils._triton.has_triton()  # noqa: SLF001 - no public question exists
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except (exc.InvalidCxxCompiler, RuntimeError, OSError):
+        return False
+    return True
+
+
+def compile_or_fall_back(parts: Parts, *, example: Batch, numerics: Numerics) -> Literal["on", "off"]:
+    """Compile model and objective and try them on one batch; go on in eager mode when that fails.
+
+    The trial leaves no trace: gradients are dropped and the random state is put back.
+
+    Returns:
+        What was settled on.
+    """
+    if numerics.compile == "off":
+        return "off"
+    objective = parts.objective
+    try:
+        parts.model.compile(dynamic=False)
+        objective.compile_pieces()
+        _trial(parts.model, objective, example, numerics)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler trips over, eager still works
+        warn(
+            "torch.compile failed, so this run goes on without it (slower, same numbers): "
+            f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        )
+        parts.model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        objective.uncompile_pieces()
+        return "off"
+    return "on"
+
+
+def _trial(model: nn.Module, objective: Objective, example: Batch, numerics: Numerics) -> None:
+    state = torch.get_rng_state()
+    try:
+        with numerics.autocast():
+            sums, _ = objective.loss(model, example)
+        torch.stack(list(sums.values())).sum().backward()
+    finally:
+        for parameter in model.parameters():
+            parameter.grad = None
+        torch.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run the model as it is used later: eager (shapes vary), no dropout, random state untouched."""
+    compiled = model._compiled_call_impl  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    state = torch.get_rng_state()
+    model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train()
+        model._compiled_call_impl = compiled  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        torch.set_rng_state(state)

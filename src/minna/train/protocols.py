@@ -1,0 +1,115 @@
+"""The seams of the loop: it knows these shapes and nothing else, no family, no metric, no task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+class Stream(Protocol):
+    """Batches without end, deterministic from (seed, position)."""
+
+    def __next__(self) -> Batch:
+        """Return the next micro-batch of this rank."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, as a few numbers."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position."""
+        ...
+
+
+class Objective(Protocol):
+    """What is learned: an nn.Module that turns a batch into sums and counts."""
+
+    splittable: bool
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Count what each term will be divided by, before any forward pass."""
+        ...
+
+    def prepare(self, batches: list[Batch]) -> list[Batch]:
+        """Do what needs the whole collected step first."""
+        ...
+
+    def loss(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Return summed terms and figures to log."""
+        ...
+
+    def after_step(self, model: Any) -> None:
+        """Update teachers, clamp temperatures."""
+        ...
+
+    def compile_pieces(self) -> None:
+        """Compile what the objective computes itself."""
+        ...
+
+    def uncompile_pieces(self) -> None:
+        """Take that back."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the objective learned (teachers, codebooks)."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any:
+        """Load what `state_dict` returned."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move to a device."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What an evaluator found: numbers for curves, texts for the report."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    samples: list[dict[str, str]] = field(default_factory=list)
+
+
+Evaluator = Callable[[nn.Module], Evaluation]
+
+
+class LearningRate(Protocol):
+    """A schedule: the factor on every peak rate at a step."""
+
+    def scale(self, step: int, total: int) -> float:
+        """Return the factor at `step` (from 0) of `total`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the loop runs on, put together by the recipe.
+
+    Attributes:
+        weights: weight of each term of the objective in the loss.
+        row_tokens: tokens of a row, for arithmetic.
+        flops_per_token: of forward and backward.
+        tokens_per_byte: of the training text, to turn nats per token into bits per byte.
+    """
+
+    model: nn.Module
+    objective: Objective
+    stream: Stream
+    optimisers: Sequence[torch.optim.Optimizer]
+    schedule: LearningRate
+    clip: float
+    evaluators: Sequence[Evaluator]
+    weights: dict[str, float]
+    micro_batch_tokens: int
+    accumulation: int
+    flops_per_token: int
+    tokens_per_byte: float
+    frozen: Sequence[str] = ()

@@ -1,0 +1,94 @@
+"""One update of the weights: collect, count, forward and backward, clip, step.
+
+The objective returns sums; only here are they divided, by counts taken over the whole step before the
+first forward pass. So 1 micro-batch of 8 rows and 8 of 1 give the same update, whatever is masked in
+each, which a mean of means does not (tests/train/test_invariants.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from minna.errors import TrainingError
+from minna.train.protocols import Batch, Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Figures of one update: mean loss (nats per counted item), gradient norm, learning-rate factor."""
+
+    loss: float
+    terms: dict[str, float]
+    figures: dict[str, float]
+    gradient_norm: float
+    lr_scale: float
+
+
+def take_step(
+    parts: Parts, *, step: int, total: int, autocast: AbstractContextManager[None]
+) -> StepResult:
+    """Do update number `step` (from 0) of `total`.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite; the weights are then those of before.
+    """
+    model, objective = parts.model, parts.objective
+    device = next(model.parameters()).device
+    batches = [next(parts.stream) for _ in range(parts.accumulation)]
+    counts: Counter[str] = Counter()
+    for batch in batches:
+        counts.update(objective.counts(batch))
+    for name, weight in parts.weights.items():
+        if weight and not counts[name]:
+            raise TrainingError(
+                f"step {step + 1} has nothing to learn: its {len(batches)} micro-batches count no "
+                f"{name}",
+                remedy="look at the corpus and at the stream's masking",
+            )
+    batches = objective.prepare([to_device(batch, device) for batch in batches])
+    terms: Counter[str] = Counter()
+    figures: Counter[str] = Counter()
+    for batch in batches:
+        with autocast:
+            sums, logged = objective.loss(model, batch)
+            loss = sum(parts.weights[name] * sums[name] / counts[name] for name in sums)
+        assert isinstance(loss, torch.Tensor), "an objective returns at least one term"
+        loss.backward()
+        terms.update({name: float(value.detach()) / counts[name] for name, value in sums.items()})
+        figures.update(logged)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    norm = float(nn.utils.clip_grad_norm_(learning, parts.clip))
+    value = sum(parts.weights[name] * term for name, term in terms.items())
+    _refuse_nonfinite(value, norm, step=step)
+    scale = parts.schedule.scale(step, total)
+    for optimiser in parts.optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * scale
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    objective.after_step(model)
+    return StepResult(
+        loss=value, terms=dict(terms), figures=dict(figures), gradient_norm=norm, lr_scale=scale
+    )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch (a no-op on CPU)."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def _refuse_nonfinite(value: float, norm: float, *, step: int) -> None:
+    if math.isfinite(value) and math.isfinite(norm):
+        return
+    what = f"the loss is {value}" if not math.isfinite(value) else f"the gradient norm is {norm}"
+    raise TrainingError(
+        f"{what} at step {step + 1}; training stopped before that update",
+        remedy="the last checkpoint is good: run the same command with a lower optim.lr, a longer "
+        "schedule.warmup, or look at the data of that step",
+    )

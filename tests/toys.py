@@ -1,0 +1,79 @@
+"""Tiny but real parts that several rooms' tests train."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from minna.models import build
+from minna.models.family import Gpt2Shape, GptNeoXShape
+from minna.objectives import CausalLM
+from minna.streams.shards import Shard
+from minna.streams.text import TextStream, TextStreamSettings
+from minna.train.optim import AdamWSettings, make_optimisers
+from minna.train.protocols import Parts
+from minna.train.schedule import Cosine
+
+EOS = 2
+VOCAB = 61
+
+
+class MemoryShards:
+    """Token shards that live in memory: documents of random lengths, each ended by EOS."""
+
+    def __init__(self, *, documents: int = 300, longest: int = 30, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        lengths = generator.integers(2, longest, documents)
+        pieces = []
+        for length in lengths:
+            # every document is a short pattern told again and again, so that there is something to learn
+            pattern = generator.integers(4, VOCAB, 3)
+            pieces.append(np.append(np.resize(pattern, length - 1), EOS))
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        flat = np.concatenate(pieces).astype(np.uint16)
+        self.shards = [Shard(tokens=flat, offsets=offsets, byte_ends=offsets)]
+        self.tokens = len(flat)
+
+
+def toy_parts(
+    *,
+    rows: int = 8,
+    accumulation: int = 1,
+    attention: str = "within",
+    row_tokens: int = 16,
+    optim=None,
+    family: str = "gpt_neox",
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Parts:
+    """A 2-layer model with everything around it."""
+    kind = {"gpt_neox": GptNeoXShape, "gpt2": Gpt2Shape}[family]
+    shape = kind(layers=2, width=32, heads=2, ffn=64, context=64, dropout=dropout)
+    model = build(shape, vocab=VOCAB)
+    model.initialise(seed=seed)
+    settings = TextStreamSettings(row_tokens=row_tokens, rows="document_start", attention=attention)
+    optim = optim or AdamWSettings(lr=3e-3)
+    return Parts(
+        model=model,
+        objective=CausalLM(),
+        stream=TextStream(MemoryShards(), settings=settings, rows=rows, eos=EOS, seed=seed),
+        optimisers=make_optimisers(model, settings=optim),
+        schedule=Cosine(warmup=2),
+        clip=1.0,
+        evaluators=[],
+        weights={"next_token": 1.0},
+        micro_batch_tokens=rows * row_tokens,
+        accumulation=accumulation,
+        flops_per_token=model.flops_per_token(row_tokens=row_tokens),
+        tokens_per_byte=0.25,
+    )
+
+
+def weights(parts: Parts) -> dict[str, torch.Tensor]:
+    """A copy of the model's weights."""
+    return {name: tensor.clone() for name, tensor in parts.model.state_dict().items()}
+
+
+def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Whether two state dicts are equal bit for bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
