@@ -24,8 +24,8 @@ def is_rank_zero() -> bool:
 
 @functools.cache
 def console() -> Console:
-    """The one stderr console of this process (rich is imported on first use: start-up stays fast)."""
-    from rich.console import Console  # noqa: PLC0415
+    """The one stderr console of this process (rich is imported on first use, for fast starts)."""
+    from rich.console import Console
 
     return Console(stderr=True, quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
 
@@ -42,7 +42,7 @@ def warn(message: str) -> None:
 
 def progress() -> Progress:
     """A progress display on stderr; silent when stderr is not a terminal."""
-    from rich.progress import (  # noqa: PLC0415
+    from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,

@@ -38,7 +38,7 @@ class DataError(MinnaError):
 
 
 class ArtifactError(MinnaError):
-    """A directory is not what its manifest says: missing, changed, half-written, of another kind."""
+    """A directory is not what its manifest says: missing, changed, cut, of another kind."""
 
 
 class TrainingError(MinnaError):

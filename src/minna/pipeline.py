@@ -1,8 +1,8 @@
-"""Stages in order: a TOML file that calls the verbs, each skipped when inputs and settings are unchanged.
+"""Stages in order: a TOML file that calls the verbs, each skipped when nothing of it has changed.
 
-A stage names a verb, its settings, and earlier stages' directories by their `out`. The verbs themselves
-know whether their work is done (the key in minna.json), so a pipeline keeps no state of its own: run it
-again after a kill, an edit or a disk that filled up, and it does what is left.
+A stage names a verb, its settings, and earlier stages' directories by their `out`. The verbs
+themselves know whether their work is done (the key in minna.json), so a pipeline keeps no state of
+its own: run it again after a kill, an edit or a disk that filled up, and it does what is left.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ class Pipeline:
 def names() -> list[str]:
     """Names of the pipelines that minna brings."""
     folder = resources.files("minna") / "pipelines"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def source(name: str) -> str:
@@ -186,8 +188,8 @@ def load(name: str) -> Pipeline:
     """Read and check a pipeline, by name or path.
 
     Raises:
-        UsageError: no such pipeline, not TOML, an unknown key, or a stage that reads what no earlier
-            stage wrote.
+        UsageError: no such pipeline, not TOML, an unknown key, or a stage that reads what no
+            earlier stage wrote.
     """
     try:
         content = tomllib.loads(source(name))

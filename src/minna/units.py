@@ -1,7 +1,8 @@
 """Numbers with their units, as people write and read them: "3.6B", "1.2 MB", "4 min 10 s".
 
 A number without a unit is the commonest silent bug of a training set-up (tokens or rows? MB or MiB?
-seconds or steps?). Bytes are decimal everywhere (1 MB = 10^6 bytes), as in the facts we compare with.
+seconds or steps?). Bytes are decimal everywhere (1 MB = 10^6 bytes), as in the facts we compare
+with.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from minna.models.family import Gpt2Shape, GptNeoXShape
 
 SHAPES = {
     "gpt2": Gpt2Shape(layers=3, width=48, heads=4, ffn=160, context=40, dropout=0.0),
-    "gpt2-untied": Gpt2Shape(layers=2, width=32, heads=2, ffn=64, context=40, dropout=0.0, tied=False),
+    "gpt2-untied": Gpt2Shape(
+        layers=2, width=32, heads=2, ffn=64, context=40, dropout=0.0, tied=False
+    ),
     "gpt_neox": GptNeoXShape(layers=3, width=48, heads=4, ffn=160, context=40),
     "gpt_neox-parallel": GptNeoXShape(
         layers=2, width=48, heads=3, ffn=96, context=40, residual="parallel", rotary_fraction=0.25
@@ -57,7 +59,9 @@ def test_logits_and_gradients_equal_transformers(name):
     if "lm_head.weight" in expected and shape.family == "gpt_neox":
         expected["embed_out.weight"] = expected.pop("lm_head.weight")
     for disk_name, gradient in family.to_disk(gradients, ours.config).items():
-        torch.testing.assert_close(gradient, expected[disk_name], rtol=2e-3, atol=2e-4, msg=disk_name)
+        torch.testing.assert_close(
+            gradient, expected[disk_name], rtol=2e-3, atol=2e-4, msg=disk_name
+        )
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import threading
 
 import pytest
 import torch
 from filelock import FileLock
+from tests.toys import same_bits, toy_parts, weights
+from tests.train.test_invariants import settings
 
 from minna.errors import ArtifactError, TrainingError
 from minna.train import checkpoint
 from minna.train.loop import sole_user, train
 from minna.train.precision import Numerics
 from minna.train.protocols import Evaluation
-from tests.toys import same_bits, toy_parts, weights
-from tests.train.test_invariants import settings
 
 EAGER = Numerics(device="cpu", precision="fp32", compile="off", peak=1e11)
 
@@ -30,7 +29,9 @@ def test_a_nan_stops_naming_the_step_and_keeps_the_last_good_checkpoint(tmp_path
     def poisoned(model, batch):
         calls["n"] += 1
         sums, figures = original(model, batch)
-        return ({"next_token": sums["next_token"] * float("nan")} if calls["n"] == 6 else sums), figures
+        return (
+            {"next_token": sums["next_token"] * float("nan")} if calls["n"] == 6 else sums
+        ), figures
 
     parts.objective.loss = poisoned
     with pytest.raises(TrainingError, match="step 6"):
@@ -39,10 +40,15 @@ def test_a_nan_stops_naming_the_step_and_keeps_the_last_good_checkpoint(tmp_path
     assert good is not None and good.name == "step-00000004"
     done = train(toy_parts(), settings=settings(), numerics=EAGER, run=tmp_path)
     assert done.step == 12
-    assert all(torch.isfinite(t).all() for t in checkpoint.load_model_state(checkpoint.saved(tmp_path)[-1]).values())
+    assert all(
+        torch.isfinite(t).all()
+        for t in checkpoint.load_model_state(checkpoint.saved(tmp_path)[-1]).values()
+    )
 
 
-def test_a_flipped_byte_in_the_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_path, capsys):
+def test_a_flipped_byte_in_the_newest_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path, capsys
+):
     straight = toy_parts()
     train(straight, settings=settings(), numerics=EAGER, run=tmp_path)
     newest = checkpoint.saved(tmp_path)[-1]
@@ -75,10 +81,9 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
 
 
 def test_two_runs_in_one_directory_are_refused(tmp_path):
-    with FileLock(tmp_path / ".lock"):
-        with pytest.raises(TrainingError, match="another process"):
-            with sole_user(tmp_path):
-                pass
+    holder = FileLock(tmp_path / ".lock")
+    with holder, pytest.raises(TrainingError, match="another process"), sole_user(tmp_path):
+        pass
 
 
 def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):
@@ -120,7 +125,9 @@ def test_ctrl_c_saves_and_the_run_goes_on_exactly(tmp_path):
     parts = toy_parts()
     object.__setattr__(parts, "evaluators", [Interrupt()])
     stopped = train(parts, settings=settings(evaluate_every=6), numerics=EAGER, run=tmp_path)
-    assert stopped.step in (6, 7) and checkpoint.newest_good(tmp_path).name.endswith(f"{stopped.step}")
+    assert stopped.step in (6, 7) and checkpoint.newest_good(tmp_path).name.endswith(
+        f"{stopped.step}"
+    )
     resumed, straight = toy_parts(), toy_parts()
     train(resumed, settings=settings(), numerics=EAGER, run=tmp_path)
     train(straight, settings=settings(), numerics=EAGER, run=tmp_path / "straight")
@@ -155,7 +162,9 @@ def test_killed_at_random_moments_and_gone_on_with_the_weights_are_the_same_bits
         # short enough that some moments fall into a save and some before the first one
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(run), str(generator.uniform(0.01, 0.35))],
-            cwd=_root(), check=False, capture_output=True,
+            cwd=_root(),
+            check=False,
+            capture_output=True,
         )
         killed += 1
         if done.returncode == 0:

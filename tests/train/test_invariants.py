@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import pytest
 import torch
+from tests.toys import EOS, same_bits, toy_parts, weights
 
 from minna.train.loop import TrainSettings, train
 from minna.train.optim import AdamWSettings, MuonSettings
 from minna.train.precision import Numerics, compile_or_fall_back
 from minna.train.step import take_step
-from tests.toys import EOS, same_bits, toy_parts, weights
 
 EAGER = Numerics(device="cpu", precision="fp32", compile="off", peak=1e11)
 
@@ -67,7 +68,7 @@ def test_packed_documents_give_the_losses_and_gradients_of_documents_alone(famil
     for tokens, targets in zip(batch["tokens"], batch["targets"], strict=True):
         # a document alone: from one </s> (or the row's start) to the next </s> as its last target
         starts = [0, *[i for i in range(1, len(tokens)) if tokens[i] == EOS], len(tokens)]
-        for begin, end in zip(starts, starts[1:], strict=False):
+        for begin, end in itertools.pairwise(starts):
             piece = {"tokens": tokens[None, begin:end], "targets": targets[None, begin:end]}
             loss = parts.objective.loss(parts.model, piece)[0]["next_token"]
             loss.backward()
@@ -84,7 +85,9 @@ def test_attention_across_documents_differs_from_within():
     assert float(apart) != pytest.approx(float(joined), rel=1e-6)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 2e-2), pytest.param("fp32", 2e-4, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("bf16", 2e-2), pytest.param("fp32", 2e-4, marks=pytest.mark.full)]
+)
 def test_compiled_equals_eager_within_the_stated_tolerance(precision, tolerance):
     numerics = Numerics(device="cpu", precision=precision, compile="on", peak=1e11)
     eager, compiled = toy_parts(attention="across"), toy_parts(attention="across")
@@ -109,19 +112,10 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, optim):
     straight = toy_parts(optim=optim, dropout=0.1)
     train(straight, settings=settings(), numerics=EAGER, run=tmp_path / "straight")
 
-    class Stop(Exception):
-        pass
-
-    def stop_at_seven(model):
-        raise Stop
-
     broken = toy_parts(optim=optim, dropout=0.1)
-    object.__setattr__(broken, "evaluators", [])
-    with pytest.raises(Stop):
-        object.__setattr__(broken, "evaluators", [_After(calls=1, error=Stop)])
-        train(
-            broken, settings=settings(evaluate_every=7), numerics=EAGER, run=tmp_path / "resumed"
-        )
+    object.__setattr__(broken, "evaluators", [_After(calls=1)])
+    with pytest.raises(PullThePlugError):
+        train(broken, settings=settings(evaluate_every=7), numerics=EAGER, run=tmp_path / "resumed")
     resumed = toy_parts(optim=optim, dropout=0.1, seed=0)
     with torch.no_grad():
         for parameter in resumed.model.parameters():
@@ -131,17 +125,21 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, optim):
     assert same_bits(weights(straight), weights(resumed))
 
 
+class PullThePlugError(Exception):
+    """Ends a run in the middle."""
+
+
 class _After:
     """An evaluator that fails after so many calls."""
 
-    def __init__(self, *, calls, error):
-        self.left, self.error = calls, error
+    def __init__(self, *, calls):
+        self.left = calls
 
     def __call__(self, model):
         from minna.train.protocols import Evaluation
 
         if self.left == 0:
-            raise self.error
+            raise PullThePlugError
         self.left -= 1
         return Evaluation()
 
@@ -149,12 +147,9 @@ class _After:
 def test_the_log_of_a_resumed_run_has_every_step_once(tmp_path):
     from minna.train.log import read_log
 
-    class Stop(Exception):
-        pass
-
     parts = toy_parts()
-    object.__setattr__(parts, "evaluators", [_After(calls=1, error=Stop)])
-    with pytest.raises(Stop):
+    object.__setattr__(parts, "evaluators", [_After(calls=1)])
+    with pytest.raises(PullThePlugError):
         train(parts, settings=settings(evaluate_every=7), numerics=EAGER, run=tmp_path)
     train(toy_parts(), settings=settings(), numerics=EAGER, run=tmp_path)
     steps = [entry["step"] for entry in read_log(tmp_path) if entry["event"] == "train"]

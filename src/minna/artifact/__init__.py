@@ -1,7 +1,7 @@
 """Directories with a manifest: the only thing that travels between verbs (docs/formats.md).
 
-`writing` makes one (whole or not at all), `read_manifest` opens one, `unchanged` answers whether the
-work is already done, `inspect` tells whether it is intact.
+`writing` makes one (whole or not at all), `read_manifest` opens one, `unchanged` answers whether
+the work is already done, `inspect` tells whether it is intact.
 """
 
 from minna.artifact.atomic import replace_file, writing

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def writing(
     kind: Kind,
     settings: dict[str, Any],
     parents: list[Parent] | None = None,
-) -> Iterator[Draft]:
+) -> Generator[Draft]:
     """Write the directory `out`.
 
     An existing `out` of the same kind is replaced only at the very end; one of another kind, or one

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,11 +41,12 @@ def flush_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replace_file(path: Path) -> Iterator[BinaryIO]:
+def replace_file(path: Path) -> Generator[BinaryIO]:
     """Open a binary file that takes the name `path` only when the block ends without an error.
 
     Raises:
-        ArtifactError: the disk is full (nothing of the new content stays, the old file is untouched).
+        ArtifactError: the disk is full (nothing of the new content stays, the old file is
+            untouched).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -64,7 +65,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
 def disk_error(error: OSError, path: Path) -> ArtifactError:
     """Say in a user's words what an OSError while writing means."""
-    import errno  # noqa: PLC0415 - only on the way out
+    import errno
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ArtifactError(
@@ -75,6 +76,6 @@ def disk_error(error: OSError, path: Path) -> ArtifactError:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text with "\\n" line ends, whole or not at all."""
+    """Write UTF-8 text with Unix line ends, whole or not at all."""
     with replace_file(path) as file:
         file.write(text.encode())

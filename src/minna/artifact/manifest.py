@@ -1,8 +1,8 @@
 """`minna.json`: what a directory is, how it came to be, and what it must still contain.
 
-Provenance is only worth something when it is written by the tool and not by hand, so every verb goes
-through here. A parent is named by the hash of *its* manifest, which names its parents in turn: from a
-released model one walks back to the archive the text came from.
+Provenance is only worth something when it is written by the tool and not by hand, so every verb
+goes through here. A parent is named by the hash of *its* manifest, which names its parents in turn:
+from a released model one walks back to the archive the text came from.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def canonical(value: object) -> str:
 
 
 def key_of(kind: Kind, *, settings: dict[str, Any], parents: list[Parent]) -> str:
-    """Hash what determines a directory's content: its kind, settings and parents (not their paths)."""
+    """Hash what determines a directory's content: kind, settings, parents (not their paths)."""
     content = {
         "kind": kind,
         "schema": SCHEMA_VERSION,
@@ -183,7 +183,7 @@ def new_manifest(
     *,
     settings: dict[str, Any],
     parents: list[Parent],
-    **rest: Any,  # noqa: ANN401 - the remaining Manifest fields
+    **rest: Any,
 ) -> Manifest:
     """Fill in what every manifest has: key, time, versions, commit."""
     return Manifest(
@@ -221,9 +221,13 @@ def source_commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
+        done = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - git from PATH is what is meant
-            cwd=root, capture_output=True, text=True, check=True, timeout=5,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,6 +1,7 @@
 """Is a directory still what its manifest says, and are its parents still there?
 
-`inspect` never raises for damage: it lists findings, so that one look shows everything that is wrong.
+`inspect` never raises for damage: it lists findings, so that one look shows everything that is
+wrong.
 """
 
 from __future__ import annotations

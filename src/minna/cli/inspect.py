@@ -42,9 +42,7 @@ def inspect(
     lines += [f"legal     {note}" for note in manifest.legal]
     lines += [f"{f.level}: {f.what}\n  remedy: {f.remedy}" for f in findings] or ["intact"]
     result = manifest.model_dump(mode="json") | {
-        "findings": [
-            {"level": f.level, "what": f.what, "remedy": f.remedy} for f in findings
-        ]
+        "findings": [{"level": f.level, "what": f.what, "remedy": f.remedy} for f in findings]
     }
     emit(result, as_json=as_json, text="\n".join(lines))
     if any(finding.level == "error" for finding in findings):

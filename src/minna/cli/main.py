@@ -1,7 +1,7 @@
 """`minna VERB ...`: the verbs, and what happens to an error.
 
-Exit status: 0 done, 1 it went wrong, 2 the call is wrong. Our own errors print rule, value and remedy
-without a traceback; a bug keeps its traceback.
+Exit status: 0 done, 1 it went wrong, 2 the call is wrong. Our own errors print rule, value and
+remedy without a traceback; a bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback form
 
 @app.callback()
 def _root(
-    *, version: bool = typer.Option(False, "--version", callback=_version, help="Print the version.")
+    *,
+    version: bool = typer.Option(False, "--version", callback=_version, help="Print the version."),
 ) -> None:
     """Build, evaluate, release and use Japanese foundation models."""
 

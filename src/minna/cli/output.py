@@ -1,4 +1,4 @@
-"""Between the shell and the rooms: settings checked on the way in, results printed on the way out."""
+"""Between the shell and the rooms: settings checked on the way in, results printed on the way."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ def _closing(release: Path, ends: dict[str, Path]) -> list[str]:
     """What to expect of it, where it lies, what to try next."""
     run = ends.get("train")
     return [
-        "At this size it writes short, mostly grammatical sentences. It knows no facts, keeps to no",
-        "topic over several sentences, and cannot translate or follow instructions.",
+        "At this size it writes short, mostly grammatical sentences. It knows no facts, keeps to",
+        "no topic over several sentences, and cannot translate or follow instructions.",
         "",
         f"The release is {release} (README.md is its card); transformers loads it as it is.",
         "Try next:",

@@ -29,7 +29,8 @@ def train(
     from minna.train.allocator import restart_tuned
 
     restart_tuned()
-    from minna import artifact, recipe as recipes
+    from minna import artifact
+    from minna import recipe as recipes
 
     chosen = recipes.load(recipe, overrides=overrides or [])
     run = recipes.run_recipe(chosen, corpus=corpus, tokenizer=tokenizer, out=out)

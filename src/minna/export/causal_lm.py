@@ -1,8 +1,9 @@
-"""A causal LM's run as a Hugging Face model dir: what transformers loads, and nothing it must guess.
+"""A causal LM's run as a Hugging Face model dir: what transformers loads, with nothing to guess.
 
-config.json carries old and new spellings (`torch_dtype` and `dtype`, both rotary spellings), because a
-folder written by transformers 5 alone breaks llama.cpp's converter and transformers 4. The end-of-text id
-is our tokenizer's, never the family's default (50256 for GPT-2), which would make generation run on.
+config.json carries old and new spellings (`torch_dtype` and `dtype`, both rotary spellings),
+because a folder written by transformers 5 alone breaks llama.cpp's converter and transformers 4.
+The end-of-text id is our tokenizer's, never the family's default (50256 for GPT-2), which would
+make generation run on.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Every causal language model here, in one file, by a small config.
 
 GPT-2, GPT-NeoX, Llama and Qwen differ in a handful of choices (norm, positions, activation, gate,
-residual, biases, grouped queries, query-key norm, tied head), so one decoder with those choices as data
-serves training, the cache, quantisation and export alike; `models/weights/` maps it to Hugging Face names
-and parity with transformers on the same weights is its test (tests/models).
+residual, biases, grouped queries, query-key norm, tied head), so one decoder with those choices as
+data serves training, the cache, quantisation and export alike; `models/weights/` maps it to Hugging
+Face names and parity with transformers on the same weights is its test (tests/models).
 
-Shape letters: B rows (or slots), S tokens of a row, T tokens of the attended past and present, H query
-heads, K key-value heads, R rotated features of a head, D width, V vocabulary.
+Shape letters: B rows (or slots), S tokens of a row, T tokens of the attended past and present, H
+query heads, K key-value heads, R rotated features of a head, D width, V vocabulary.
 
-The trunk returns hidden states, never logits: a [B, S, V] tensor is the largest of a step (8,192 tokens x
-32,000 words in fp32 is 1 GB), so the objective and the engine take only the positions they need through
-`logits`.
+The trunk returns hidden states, never logits: a [B, S, V] tensor is the largest of a step (8,192
+tokens x 32,000 words in fp32 is 1 GB), so the objective and the engine take only the positions they
+need through `logits`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from minna.errors import UsageError
 
-# Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU: torch's
-# flash backward there costs a third of a step at 64 tokens (docs/benchmarks.md), and loses again when the
-# [S, S] scores leave the cache.
+# Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU:
+# torch's flash backward there costs a third of a step at 64 tokens (docs/benchmarks.md), and loses
+# again when the [S, S] scores leave the cache.
 EXPLICIT_ATTENTION_TOKENS = 256
 
 Attention = Literal["fused", "explicit"]
@@ -147,7 +147,9 @@ class Attend(nn.Module):
             attended = explicit_attention(q, k, v, mask=mask, dropout=dropout)
         else:
             attended = F.scaled_dot_product_attention(
-                q, k, v,
+                q,
+                k,
+                v,
                 attn_mask=mask,
                 dropout_p=dropout,
                 is_causal=mask is None and S > 1,
@@ -245,7 +247,8 @@ class Decoder(nn.Module):
         Args:
             tokens_BS: token ids.
             positions_BS: the place of each token in its document; 0, 1, 2, ... when None.
-            mask: boolean, broadcastable to [B, H, S, T], True where a token may look; None is causal.
+            mask: boolean, broadcastable to [B, H, S, T], True where a token may look; None is
+                causal.
             caches: one per layer; then T counts what they already hold.
         """
         S = tokens_BS.shape[1]
@@ -298,10 +301,10 @@ class Decoder(nn.Module):
     def flops_per_token(self, *, row_tokens: int) -> int:
         """Floating-point operations of one trained token: forward and backward, 6 per weight.
 
-        Counts the matrices (embedding look-ups are free, the head is not) and causal attention at half
-        of its [S, S] scores (PaLM, Chowdhery et al. 2022, appendix B).
+        Counts the matrices (embedding look-ups are free, the head is not) and causal attention at
+        half of its [S, S] scores (PaLM, Chowdhery et al. 2022, appendix B).
         """
-        weights = sum(p.numel() for n, p in self.layers.named_parameters() if p.ndim > 1)
+        weights = sum(p.numel() for p in self.layers.parameters() if p.ndim > 1)
         weights += self.head_weight.numel()
         return 6 * weights + 6 * self.config.layers * self.config.width * row_tokens
 

@@ -1,8 +1,8 @@
 """What makes a family: a frozen record, looked up by name. No base class, no registry magic.
 
-A recipe's `[model]` section names a family and gives its shape in the words of that family; the record
-turns it into a decoder, and says which names its weights have on disk. Adding one is a config class, a
-weights file and a line in `FAMILIES` (docs/adding-a-family.md).
+A recipe's `[model]` section names a family and gives its shape in the words of that family; the
+record turns it into a decoder, and says which names its weights have on disk. Adding one is a
+config class, a weights file and a line in `FAMILIES` (docs/adding-a-family.md).
 """
 
 from __future__ import annotations

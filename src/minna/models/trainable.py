@@ -1,8 +1,8 @@
 """Which parameters learn: an ordered table of patterns, no flags scattered over models.
 
-Locked-image tuning, the two Stable Diffusion stages and adapter training are all the same thing, a table
-of `trainable` patterns. A pattern that matches nothing is an error: it is a typo that would silently
-train (or freeze) everything else.
+Locked-image tuning, the two Stable Diffusion stages and adapter training are all the same thing, a
+table of `trainable` patterns. A pattern that matches nothing is an error: it is a typo that would
+silently train (or freeze) everything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is learned: each objective turns a batch into sums and counts, and the loop alone divides."""
+"""What is learned: objectives turn a batch into sums and counts, and the loop alone divides."""
 
 from minna.objectives.causal_lm import CausalLM, CausalLMSettings
 from minna.objectives.linear_cross_entropy import linear_cross_entropy

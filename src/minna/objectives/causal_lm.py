@@ -1,7 +1,7 @@
 """Next-token prediction: -sum log p(x_t | x_<t) (Radford et al. 2018, equation 1).
 
-Sums, not means: the loop divides by the count over all micro-batches and ranks, so that splitting a step
-differently cannot change the update.
+Sums, not means: the loop divides by the count over all micro-batches and ranks, so that splitting a
+step differently cannot change the update.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class CausalLMSettings:
 class CausalLM(nn.Module):
     """The objective of every GPT here.
 
-    A batch holds `tokens` [B, S] and `targets` [B, S] (int64, -100 = not learned), and, when documents
-    must not see each other, `segments` [B, S] (which document) and `positions` [B, S].
+    A batch holds `tokens` [B, S] and `targets` [B, S] (int64, -100 = not learned), and, when
+    documents must not see each other, `segments` [B, S] (which document) and `positions` [B, S].
     """
 
     splittable = True

@@ -1,7 +1,8 @@
 """Head and cross-entropy in one, a chunk of tokens at a time.
 
-The logits are the largest tensor of a step: 8,192 tokens x 32,000 words in fp32 is 1 GB, and autograd
-would keep it, its log-softmax and its gradient. Here a chunk of logits lives only until its loss and its
+The logits are the largest tensor of a step: 8,192 tokens x 32,000 words in fp32 is 1 GB, and
+autograd would keep it, its log-softmax and its gradient. Here a chunk of logits lives only until
+its loss and its
 gradients are taken, in the forward pass, where the softmax is at hand anyway: nothing of size
 [tokens, vocabulary] is ever kept, and the head costs three matrix products, none of them twice.
 
@@ -61,14 +62,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_hidden[rows] = gradient @ weight
             if grad_weight is not None:
                 grad_weight += gradient.T @ hidden
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.save_for_backward(grad_hidden, grad_weight)  # pyright: ignore[reportArgumentType]
         return total
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (scale,) = grad_outputs
         grad_hidden, grad_weight = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        # In place: nothing else holds these buffers, and a second [V, D] copy is 100 MB at 32k x 768.
+        # In place: nothing else holds these buffers, and a second [V, D] copy is 100 MB at 32k x
+        # 768.
         return (
             None if grad_hidden is None else grad_hidden.mul_(scale),
             None if grad_weight is None else grad_weight.mul_(scale),
@@ -93,5 +97,7 @@ def linear_cross_entropy(
         A scalar; divide by the global number of targets (the loop does).
     """
     device = hidden_ND.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
+    dtype = (
+        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
+    )
     return _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N, dtype, loss_of)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 
 from minna import artifact
@@ -19,6 +20,7 @@ from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
 from minna.console import say
 from minna.errors import TrainingError, UsageError
 from minna.models import Decoder, build
+from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
 from minna.models.trainable import set_trainable
 from minna.objectives import CausalLM
 from minna.recipe.evaluators import bits_per_byte, samples
@@ -28,8 +30,7 @@ from minna.streams import TextStream, TokenShards, write_tokens
 from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
-from minna.train.optim import make_optimisers
-from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
+from minna.train.optim import Muon, make_optimisers
 from minna.train.precision import Numerics
 from minna.train.protocols import Evaluator, Parts
 from minna.train.report import write_report
@@ -88,18 +89,14 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
         for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
             say(line)
         done = train(parts, settings=recipe.train, numerics=numerics, run=out)
-        write_report(
-            out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe)
-        )
+        write_report(out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe))
         if done.step < recipe.train.steps:
             raise KeyboardInterrupt
         _finish(out, recipe, inputs, done)
     return out
 
 
-def build_parts(
-    recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics
-) -> Parts:
+def build_parts(recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics) -> Parts:
     """Put the parts of a run together.
 
     Raises:
@@ -141,9 +138,7 @@ def build_parts(
     )
 
 
-def arithmetic(
-    recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
-) -> list[str]:
+def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics) -> list[str]:
     """Return the numbers that follow from a recipe, as lines to read before step 0."""
     settings = recipe.train
     rows, row = settings.micro_batch_rows, recipe.stream.row_tokens
@@ -152,22 +147,31 @@ def arithmetic(
     total = settings.tokens_per_step * settings.steps
     shards = TokenShards(tokens, split="train")
     flops = total * parts.flops_per_token
-    fixed = 4 * parameters + 12 * learning
-    hours = flops / (numerics.peak * _HOPED_SHARE)
-    return [
-        f"recipe    {recipe.name}: {recipe.description}",
-        f"model     {format_count(parameters)} parameters ({format_count(learning)} learn), "
+    states = sum(_state_bytes(optimiser) for optimiser in parts.optimisers)
+    fixed = 4 * parameters + 4 * learning + states
+    seconds = flops / (numerics.peak * _HOPED_SHARE)
+    facts = {
+        "recipe": f"{recipe.name}: {recipe.description}",
+        "model": f"{format_count(parameters)} parameters ({format_count(learning)} learn), "
         f"{format_bytes(fixed)} of weights, gradients and optimiser state",
-        f"data      {format_count(shards.tokens)} tokens, {format_count(shards.documents)} documents, "
-        f"{shards.bytes / shards.tokens:.2f} bytes per token",
-        f"step      {rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
+        "data": f"{format_count(shards.tokens)} tokens, {format_count(shards.documents)} "
+        f"documents, {shards.bytes / shards.tokens:.2f} bytes per token",
+        "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
         f"{settings.tokens_per_step} tokens",
-        f"run       {settings.steps} steps = {format_count(total)} tokens = "
+        "run": f"{settings.steps} steps = {format_count(total)} tokens = "
         f"{total / shards.tokens:.2f} epochs, {flops:.2e} FLOPs",
-        f"machine   {numerics.device}, {numerics.precision}, compile {numerics.compile}, "
+        "machine": f"{numerics.device}, {numerics.precision}, compile {numerics.compile}, "
         f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
-        f"at {_HOPED_SHARE:.0%} of it {format_seconds(hours)}",
-    ]
+        f"at {_HOPED_SHARE:.0%} of it {format_seconds(seconds)}",
+    }
+    return [f"{name:<9} {text}" for name, text in facts.items()]
+
+
+def _state_bytes(optimiser: torch.optim.Optimizer) -> int:
+    """Bytes of optimiser state: two fp32 numbers a parameter for AdamW, one for Muon."""
+    numbers = 1 if isinstance(optimiser, Muon) else 2
+    groups = optimiser.param_groups
+    return 4 * numbers * sum(p.numel() for group in groups for p in group["params"])
 
 
 def _initialise(model: Decoder, recipe: Recipe) -> None:
@@ -178,9 +182,7 @@ def _initialise(model: Decoder, recipe: Recipe) -> None:
     source = load_model(Path(recipe.init.from_), device="cpu", dtype="fp32")
     theirs = source.decoder.state_dict()
     ours = model.state_dict()
-    wrong = [
-        name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape
-    ]
+    wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     if wrong or set(theirs) - set(ours):
         raise UsageError(
             f"init.from {recipe.init.from_} does not fit [model]: {', '.join(wrong[:4])}",

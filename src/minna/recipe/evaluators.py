@@ -54,9 +54,7 @@ def _as_loaded(model: nn.Module, words: Tokenizer) -> LoadedModel:
     return LoadedModel(decoder=model, tokenizer=words, config={}, generation={})
 
 
-def _spread(
-    shards: TokenShards, *, limit: int
-) -> tuple[np.ndarray, np.ndarray, int]:
+def _spread(shards: TokenShards, *, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Up to `limit` documents at equal distances: (ids, offsets, bytes)."""
     stride = max(1, math.ceil(shards.documents / limit))
     pieces: list[np.ndarray] = []

@@ -1,9 +1,9 @@
-"""The composition root of training: a recipe is one TOML file, checked whole, then built into parts.
+"""What a recipe is: one TOML file, checked whole before anything is built from it.
 
-Every section is a frozen dataclass beside the code that reads it, and each component sees only its own.
-Numbers that follow from others (tokens per step, epochs, FLOPs) are computed here and printed before step
-0, never configured twice. An unknown key is an error with its full path and the nearest name, because a
-misspelt hyper-parameter that silently keeps its default costs a whole run.
+Every section is a frozen dataclass beside the code that reads it, and each component sees only its
+own. Numbers that follow from others (tokens per step, epochs, FLOPs) are computed here and printed
+before step 0, never configured twice. An unknown key is an error with its full path and the nearest
+name, because a misspelt hyper-parameter that silently keeps its default costs a whole run.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
 def names() -> list[str]:
     """Names of the recipes that minna brings."""
     folder = resources.files("minna") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:

@@ -1,4 +1,4 @@
-"""What the loop reads: batches, deterministic from (seed, position), resumable from a few numbers."""
+"""What the loop reads: batches that follow from (seed, position), resumable from a few numbers."""
 
 from minna.streams.shards import TokenShards, write_tokens
 from minna.streams.text import TextStream, TextStreamSettings

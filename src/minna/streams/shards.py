@@ -1,11 +1,11 @@
 """Token shards: the corpus once through the tokenizer, then read as memory-mapped integers.
 
-A random batch from a memory map costs microseconds (113 M tokens/s measured, four orders above what two
-cores can train), so there are no loader workers to start, kill or resume. Two bytes a token up to a
-vocabulary of 65,536.
+A random batch from a memory map costs microseconds (113 M tokens/s measured, four orders above what
+two cores can train), so there are no loader workers to start, kill or resume. Two bytes a token up
+to a vocabulary of 65,536.
 
-One corpus file gives one shard per split, written whole or not at all, so an interrupted pass goes on
-with the next file. Each document ends in `</s>`.
+One corpus file gives one shard per split, written whole or not at all, so an interrupted pass goes
+on with the next file. Each document ends in `</s>`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def write_tokens(corpus: Path, *, tokenizer: Path, out: Path, threads: int = 2) 
 
 
 def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: int) -> None:
-    """Write STEM.bin (tokens) and, last, STEM.npy (offsets and bytes): the mark that it is whole."""
+    """Write STEM.bin (tokens) and, last, STEM.npy (offsets and bytes): the mark of a whole one."""
     index_file = stem.with_name(stem.name + ".npy")
     if index_file.is_file():
         return

@@ -1,14 +1,16 @@
 """Rows of tokens from shuffled documents: every batch follows from (seed, position).
 
-An epoch is one long ribbon: the documents of a pool of shards in a shuffled order, end to end. Rows are
-windows on the ribbon. So resuming, or handing the stream to another number of ranks, needs three numbers
-(epoch, pool, row), nothing is ever padded, and memory is bounded by the index of one pool.
+An epoch is one long ribbon: the documents of a pool of shards in a shuffled order, end to end. Rows
+are windows on the ribbon. So resuming, or handing the stream to another number of ranks, needs
+three numbers (epoch, pool, row), nothing is ever padded, and memory is bounded by the index of one
+pool.
 
 Rows may start anywhere (`continuous`, right for long documents) or only where a document starts
-(`document_start`, right for sentences: a row of 64 tokens then holds whole sentences but its last, which
-the next row tells again from its start).
+(`document_start`, right for sentences: a row of 64 tokens then holds whole sentences but its last,
+which the next row tells again from its start).
 
-Attention may cross document ends (`across`) or not (`within`). Within, `</s>` at the end of one document
+Attention may cross document ends (`across`) or not (`within`). Within, `</s>` at the end of one
+document
 is also the first input of the next: it is what a new document is predicted from, in training and in
 scoring alike.
 
@@ -30,8 +32,8 @@ from torch import Tensor
 from minna.errors import DataError
 from minna.streams.shards import Shard, TokenShards
 
-# Documents shuffled together: 4 M of them need 64 MB of index, and no corpus below that is ever shuffled
-# in parts.
+# Documents shuffled together: 4 M of them need 64 MB of index, and no corpus below that is ever
+# shuffled in parts.
 POOL_DOCUMENTS = 1 << 22
 
 _Int64 = npt.NDArray[np.int64]
@@ -103,7 +105,7 @@ class TextStream:
         return self._batch(np.stack([ribbon.window(row) for ribbon, row in mine]))
 
     def _batch(self, window: npt.NDArray[np.int64]) -> dict[str, Tensor]:
-        """Turn [B, S + 1] tokens into inputs and targets, with segments when documents are apart."""
+        """Turn [B, S + 1] tokens into inputs and targets; segments when documents are apart."""
         tokens = np.ascontiguousarray(window[:, :-1])
         batch = {"tokens": tokens, "targets": np.ascontiguousarray(window[:, 1:])}
         if self.settings.attention == "within":
@@ -182,9 +184,9 @@ class _Ribbon:
 def row_starts(ends: _Int64, *, row_tokens: int, rows: str) -> npt.NDArray[Any]:
     """Where rows of `row_tokens` + 1 tokens start on a ribbon of documents ending at `ends`.
 
-    Continuous rows overlap by the one token that is a target in one and an input in the next. Rows that
-    start with a document start at the last document end inside the row before; a document longer than a
-    row goes on in the next.
+    Continuous rows overlap by the one token that is a target in one and an input in the next. Rows
+    that start with a document start at the last document end inside the row before; a document
+    longer than a row goes on in the next.
     """
     total = int(ends[-1])
     last = total - row_tokens - 1

@@ -1,9 +1,9 @@
 """Memory settings of the C library that must be in place before Python starts.
 
-glibc hands large blocks back to the kernel and fetches them anew each step; clearing those pages costs a
-quarter to a third of a training step on CPU (1.3x to 1.45x measured, docs/benchmarks.md). With these
-variables freed memory stays with the process, in 2 MB pages. They are read at start-up only, so the program starts itself
-once more, says so, and `MINNA_ALLOCATOR=system` switches it off.
+glibc hands large blocks back to the kernel and fetches them anew each step; clearing those pages
+costs a quarter to a third of a training step on CPU (1.3x to 1.45x measured, docs/benchmarks.md).
+With these variables freed memory stays with the process, in 2 MB pages. They are read at start-up
+only, so the program starts itself once more, says so, and `MINNA_ALLOCATOR=system` switches it off.
 """
 
 from __future__ import annotations

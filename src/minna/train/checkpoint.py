@@ -1,8 +1,9 @@
 """Checkpoints: whole or not at all, checked before they are trusted, exact when resumed.
 
 A checkpoint is a directory with a manifest like everything else: weights and optimiser state as
-safetensors (no pickle), the rest (step, stream position, random state) as JSON. Resuming verifies every
-hash; a damaged newest checkpoint is named and the one before it is used, which is why two are kept.
+safetensors (no pickle), the rest (step, stream position, random state) as JSON. Resuming verifies
+every hash; a damaged newest checkpoint is named and the one before it is used, which is why two are
+kept.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Progress:
     seconds: float = 0.0
 
 
-def save(parts: Parts, *, run: Path, progress: Progress, numerics: dict[str, Any], keep: int) -> Path:
+def save(
+    parts: Parts, *, run: Path, progress: Progress, numerics: dict[str, Any], keep: int
+) -> Path:
     """Write checkpoints/step-N and, last of all, the pointer to it; drop all but `keep` older ones.
 
     Raises:
@@ -70,7 +73,7 @@ def saved(run: Path) -> list[Path]:
 
 
 def newest_good(run: Path) -> Path | None:
-    """Return the newest intact checkpoint, naming every damaged one; None when there is none at all.
+    """Return the newest intact checkpoint, naming every damaged one; None when there is none.
 
     Raises:
         TrainingError: there are checkpoints and none is intact.
@@ -163,6 +166,6 @@ def _restore_optimisers(parts: Parts, tensors: dict[str, Tensor]) -> None:
             state[key] = value if value.ndim == 0 else value.to(parameter.device)
     if left:
         raise TrainingError(
-            f"the checkpoint has optimiser state for {len(left)} unknown tensors: {sorted(left)[:3]}",
+            f"the checkpoint has optimiser state of {len(left)} unknown tensors: {sorted(left)[:3]}",
             remedy="resume with the recipe the run was started with (RUN/recipe.toml)",
         )

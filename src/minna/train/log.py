@@ -1,7 +1,7 @@
 """What a run wrote down: log.jsonl (one object a line), TensorBoard events, and reading them back.
 
-After a kill the log may be ahead of the checkpoint; resuming cuts it back to the checkpoint's step, so
-that the curves of a resumed run are those of one that never stopped.
+After a kill the log may be ahead of the checkpoint; resuming cuts it back to the checkpoint's step,
+so that the curves of a resumed run are those of one that never stopped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The training loop: one function that reads from top to bottom, for text, vision and speech.
 
-collect -> count -> prepare -> forward / backward -> clip -> step -> after_step (step.py), then log, and
-maybe evaluate, save, stop. There are no callbacks: what happens, happens here, in this order. Start
-order is the run's own newest intact checkpoint, else whatever the recipe initialised.
+collect -> count -> prepare -> forward / backward -> clip -> step -> after_step (step.py), then log,
+and maybe evaluate, save, stop. There are no callbacks: what happens, happens here, in this order.
+Start order is the run's own newest intact checkpoint, else whatever the recipe initialised.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -72,7 +72,7 @@ class _StopSignal:
     def __init__(self) -> None:
         self.received = False
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
         if self.received:
             raise KeyboardInterrupt
         self.received = True
@@ -80,7 +80,7 @@ class _StopSignal:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[_StopSignal]:
+def stop_signals() -> Generator[_StopSignal]:
     """Turn Ctrl-C and SIGTERM into a flag for the length of a run."""
     stop = _StopSignal()
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -92,7 +92,7 @@ def stop_signals() -> Iterator[_StopSignal]:
 
 
 @contextlib.contextmanager
-def sole_user(run: Path) -> Iterator[None]:
+def sole_user(run: Path) -> Generator[None]:
     """Hold the run directory; two runs in one directory would destroy each other's checkpoints.
 
     Raises:
@@ -113,7 +113,7 @@ def sole_user(run: Path) -> Iterator[None]:
 
 
 def settle_numerics(settings: TrainSettings, *, run: Path) -> Numerics:
-    """Decide device, precision and compiler, as an earlier part of the same run did if there is one.
+    """Decide device, precision and compiler, as an earlier part of the same run did if any.
 
     A resumed run keeps its arithmetic: measuring again on a busier machine could decide otherwise.
     """
@@ -161,9 +161,7 @@ def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Pat
         say(f"compiled in {format_seconds(time.monotonic() - start)}")
 
     def save() -> None:
-        checkpoint.save(
-            parts, run=run, progress=now, numerics=asdict(numerics), keep=settings.keep
-        )
+        checkpoint.save(parts, run=run, progress=now, numerics=asdict(numerics), keep=settings.keep)
 
     with stop_signals() as stop, RunLog(run, step=now.step) as log, progress_display() as bar:
         task = bar.add_task("training", total=settings.steps, completed=now.step, note="")

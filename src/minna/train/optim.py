@@ -1,10 +1,10 @@
-"""Optimisers: AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest.
+"""Optimisers: AdamW for everything, or Muon for the matrices of the layers and AdamW for the rest.
 
 Muon replaces a matrix's momentum by its nearest (semi-)orthogonal matrix, so every direction of the
-weights moves by the same amount (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982). Ours differs from
-torch.optim.Muon in two ways that matter on small machines: matrices of one shape are orthogonalised in
-one batched product instead of one by one, and the fused [q; k; v] matrix is treated as the three matrices
-it is.
+weights moves by the same amount (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982). Ours
+differs from torch.optim.Muon in two ways that matter on small machines: matrices of one shape are
+orthogonalised in one batched product instead of one by one, and the fused [q; k; v] matrix is
+treated as the three matrices it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AdamWSettings:
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class MuonSettings:
-    """Muon for matrices of the layers, AdamW (`lr`, `betas`, `eps`) for embeddings, head and vectors."""
+    """Muon for matrices of the layers; AdamW (`lr`, `betas`, `eps`) for embeddings and vectors."""
 
     kind: Literal["muon"] = "muon"
     lr: float = Field(gt=0)
@@ -73,9 +73,7 @@ class Muon(torch.optim.Optimizer):
                 parameter.shape[0] == 3 * parameter.shape[1]
             )
             groups.append({"params": [parameter], "blocks": 3 if fused else 1})
-        super().__init__(
-            groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        )
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -107,8 +105,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Push the singular values of each matrix [.., m, n] towards 1, in bf16, by five quintic steps.
 
-    Newton-Schulz with the coefficients of Jordan et al. 2024: not exactly orthogonal (singular values
-    end within about 0.7 to 1.2), which does no harm and saves half the products.
+    Newton-Schulz with the coefficients of Jordan et al. 2024: not exactly orthogonal (singular
+    values end within about 0.7 to 1.2), which does no harm and saves half the products.
     """
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]

@@ -1,16 +1,17 @@
 """Which arithmetic this machine does fast, found by measuring it, and the switches that follow.
 
-bf16 with fp32 master weights trains as fp32 does (loss within 0.0004 over 50 steps, docs/benchmarks.md)
-and is several times faster where the processor has matrix units for it (AMX) or pairs of bf16 products
-(Zen 4), but slower than fp32 elsewhere, so flags are not asked: two small products are timed. The same
-figure is the machine's peak that a run's speed is reported against.
+bf16 with fp32 master weights trains as fp32 does (loss within 0.0004 over 50 steps,
+docs/benchmarks.md) and is several times faster where the processor has matrix units for it (AMX) or
+pairs of bf16 products (Zen 4), but slower than fp32 elsewhere, so flags are not asked: two small
+products are timed. The same figure is the machine's peak that a run's speed is reported against.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -76,7 +77,11 @@ def pick_device(device: Device) -> str:
     Raises:
         UsageError: it is not there.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[device]:
@@ -115,7 +120,7 @@ def _wait(device: str) -> None:
 def compiler_found(device: str) -> bool:
     """Whether torch.compile has what it needs here (a C++ compiler on CPU; Triton on CUDA)."""
     if device == "cuda":
-        return torch.utils._triton.has_triton()  # noqa: SLF001 - no public question exists
+        return importlib.util.find_spec("triton") is not None
     from torch._inductor import cpp_builder, exc
 
     try:
@@ -125,7 +130,9 @@ def compiler_found(device: str) -> bool:
     return True
 
 
-def compile_or_fall_back(parts: Parts, *, example: Batch, numerics: Numerics) -> Literal["on", "off"]:
+def compile_or_fall_back(
+    parts: Parts, *, example: Batch, numerics: Numerics
+) -> Literal["on", "off"]:
     """Compile model and objective and try them on one batch; go on in eager mode when that fails.
 
     The trial leaves no trace: gradients are dropped and the random state is put back.
@@ -164,8 +171,8 @@ def _trial(model: nn.Module, objective: Objective, example: Batch, numerics: Num
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Run the model as it is used later: eager (shapes vary), no dropout, random state untouched."""
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Run the model as it is used later: eager (shapes vary), no dropout, random state kept."""
     compiled = model._compiled_call_impl  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     state = torch.get_rng_state()
     model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

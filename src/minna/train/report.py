@@ -55,12 +55,13 @@ def _facts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tup
     return facts
 
 
-def _charts(
-    train: list[dict[str, Any]], valid: list[dict[str, Any]]
-) -> list[tuple[str, str]]:
+def _charts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tuple[str, str]]:
     if not train:
         return []
-    curves = {"training": _curve(train, "bits_per_byte"), "held out": _curve(valid, "bits_per_byte")}
+    curves = {
+        "training": _curve(train, "bits_per_byte"),
+        "held out": _curve(valid, "bits_per_byte"),
+    }
     return [
         ("Bits per byte", draw(curves, label="bits per byte")),
         ("Speed", draw({"tokens/s": _curve(train, "tokens_per_second")}, label="tokens/s")),

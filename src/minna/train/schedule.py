@@ -1,4 +1,4 @@
-"""The learning rate over a run, as a pure function of the step: nothing to save, nothing to drift."""
+"""The learning rate over a run, as a pure function of the step: nothing to save or to drift."""
 
 from __future__ import annotations
 

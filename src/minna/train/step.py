@@ -1,8 +1,8 @@
 """One update of the weights: collect, count, forward and backward, clip, step.
 
-The objective returns sums; only here are they divided, by counts taken over the whole step before the
-first forward pass. So 1 micro-batch of 8 rows and 8 of 1 give the same update, whatever is masked in
-each, which a mean of means does not (tests/train/test_invariants.py).
+The objective returns sums; only here are they divided, by counts taken over the whole step before
+the first forward pass. So 1 micro-batch of 8 rows and 8 of 1 give the same update, whatever is
+masked in each, which a mean of means does not (tests/train/test_invariants.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minna.train.protocols import Batch, Parts
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Figures of one update: mean loss (nats per counted item), gradient norm, learning-rate factor."""
+    """Figures of one update: mean loss (nats per item), gradient norm, learning-rate factor."""
 
     loss: float
     terms: dict[str, float]

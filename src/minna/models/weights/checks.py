@@ -57,6 +57,6 @@ def refuse_features(config: dict[str, Any], unsupported: dict[str, object]) -> N
     for name, neutral in unsupported.items():
         if config.get(name, neutral) != neutral:
             raise ArtifactError(
-                f"config.json asks for {name} = {config[name]!r}; here only {neutral!r} is supported",
+                f"config.json asks for {name} = {config[name]!r}; here it must be {neutral!r}",
                 remedy="use a model without it",
             )

@@ -130,7 +130,9 @@ def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tens
         for theirs, ours in _LAYER.items():
             name = f"transformer.h.{index}.{theirs}"
             weight = take(left, f"{name}.weight")
-            out[f"layers.{index}.{ours}.weight"] = weight.T.contiguous() if weight.ndim > 1 else weight
+            out[f"layers.{index}.{ours}.weight"] = (
+                weight.T.contiguous() if weight.ndim > 1 else weight
+            )
             out[f"layers.{index}.{ours}.bias"] = take(left, f"{name}.bias")
     refuse_leftovers(left)
     return out

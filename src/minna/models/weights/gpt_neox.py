@@ -1,8 +1,8 @@
 """GPT-NeoX on disk: queries, keys and values are interleaved per head, rotary has two spellings.
 
 transformers 5 writes `rope_parameters`, everything older (and llama.cpp) reads `rotary_pct` and
-`rotary_emb_base`; the head is `embed_out` on disk and `lm_head` in memory. Both spellings are read and
-both are written. The old 3.6b files carry causal-mask and inv_freq buffers, which are dropped.
+`rotary_emb_base`; the head is `embed_out` on disk and `lm_head` in memory. Both spellings are read
+and both are written. The old 3.6b files carry causal-mask and inv_freq buffers, which are dropped.
 """
 
 from __future__ import annotations

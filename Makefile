@@ -1,0 +1,63 @@
+# make only wraps `minna` and the usual tools. The first target that needs it makes .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MINNA := $(BIN)/minna
+OUT ?= build/quickstart
+
+.PHONY: help demo test test-full faults lint format bench-train bench-generate clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing minna into $(VENV) (timed; later runs skip this)"
+	@start=$$(date +%s); \
+	$(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -c constraints.txt -e . && \
+	echo "installed in $$(($$(date +%s) - start)) s"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@start=$$(date +%s); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -c constraints.txt -e '.[dev]' && \
+	echo "test tools installed in $$(($$(date +%s) - start)) s"
+	@touch $@
+
+demo: $(VENV)/.installed  ## from raw Japanese text to a released GPT (about ten minutes on two cores)
+	$(MINNA) quickstart --out $(OUT)
+
+test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n 2 --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
+
+test-full: $(VENV)/.installed-dev  ## the tests and the long ones
+	$(BIN)/python -m pytest -n 2 -m "full or not full"
+
+faults: $(VENV)/.installed-dev  ## only what kills, cuts, fills and corrupts
+	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/faults
+
+lint: $(VENV)/.installed-dev  ## ruff, basedpyright, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-train: $(VENV)/.installed  ## training speed and memory beside transformers Trainer
+	$(PYTHON) -m venv $(VENV)-bench-train
+	$(VENV)-bench-train/bin/python -m pip install --quiet -c constraints.txt -r bench/env/train.txt
+	$(BIN)/python bench/bench_train.py --peer-python $(VENV)-bench-train/bin/python
+
+bench-generate: $(VENV)/.installed  ## generation speed and memory beside transformers generate
+	$(PYTHON) -m venv $(VENV)-bench-generate
+	$(VENV)-bench-generate/bin/python -m pip install --quiet -c constraints.txt -r bench/env/generate.txt
+	$(BIN)/python bench/bench_generate.py --peer-python $(VENV)-bench-generate/bin/python
+
+clean:  ## remove what was built (not .venv)
+	rm -rf build dist .coverage .coverage.*
