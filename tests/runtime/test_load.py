@@ -124,7 +124,7 @@ def test_a_directory_without_config_weights_or_known_family_is_refused(folder, t
     with pytest.raises(ArtifactError, match="holds no weights"):
         load_model(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(ArtifactError, match="no config.json"):
+    with pytest.raises(ArtifactError, match=r"no config\.json"):
         load_model(folder)
 
 

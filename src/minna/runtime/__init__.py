@@ -1,6 +1,7 @@
 """A model dir in use: load it, let it generate, score documents with it.
 
-One engine (`engine.py`) serves judging, serving and rollouts; one cache (`cache.py`) serves the engine.
+One engine (`engine.py`) serves judging, serving and rollouts; one cache (`cache.py`) serves the
+engine.
 """
 
 from minna.runtime.engine import Engine

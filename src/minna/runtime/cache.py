@@ -1,12 +1,13 @@
 """The key-value cache: one block per layer, allocated ahead, the active rows always in front.
 
-transformers joins a longer tensor at every token, so at eight rows it copies 75 MB a step for a 12-layer
-model. Here a token is written into its place, and the layer sees a view that ends at the longest active
-row: nothing is copied. The active rows are kept first, so that a batch of them is a slice.
+transformers joins a longer tensor at every token, so at eight rows it copies 75 MB a step for a
+12-layer model. Here a token is written into its place, and the layer sees a view that ends at the
+longest active row: nothing is copied. The active rows are kept first, so that a batch of them is a
+slice.
 
-On a CPU the cache is fp32 even under bf16 weights, unless there is AMX: attention of one query over 250
-positions of 8 rows x 12 layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16 kernel
-converts as it goes.
+On a CPU the cache is fp32 even under bf16 weights, unless there is AMX: attention of one query over
+250 positions of 8 rows x 12 layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16
+kernel converts as it goes.
 
 Shape letters: B rows of a call, K key-value heads, S new tokens, T positions so far.
 """
@@ -29,7 +30,7 @@ class Window:
     """Where the next call writes and how far it looks.
 
     Attributes:
-        rows: the cache rows, as a slice when they are neighbours (then reading them copies nothing).
+        rows: the cache rows, as a slice when they are neighbours (reading those copies nothing).
         starts: tokens each row already holds.
         end: positions the layers see.
         index: [B] row numbers and [B] starts, for writing one token into rows of unequal length.
@@ -50,7 +51,7 @@ class LayerRows:
         self.values = owner.empty()
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write [B, K, S, head] keys and values into the window; return all [B, K, T, head] so far."""
+        """Write [B, K, S, head] keys and values into the window; return all [B, K, T, head]."""
         window = self._owner.window
         for block, new in ((self.keys, key), (self.values, value)):
             if window.index is not None:
@@ -105,8 +106,8 @@ class KeyValueCache:
         """Make room for `new` tokens in each of `rows`, and point the layers there.
 
         Returns:
-            The positions [B, new] of the new tokens, and the boolean mask [B or 1, 1, new, T] of what
-            they may look at, or None where the decoder's own (causal, or everything) is right.
+            The positions [B, new] of the new tokens, and the boolean mask [B or 1, 1, new, T] of
+            what they may look at, or None where the decoder's own (causal, or everything) is right.
         """
         starts = tuple(self.lengths[row] for row in rows)
         end = max(starts) + new

@@ -1,14 +1,15 @@
 """One small engine for judging, serving and rollouts: rows come and go while others go on.
 
-A step first admits waiting prompts into free rows (several are read in one call, common beginnings once),
-then takes one token for every active row. Against transformers' generate that saves the waiting of short
-answers for long ones, the reading of a prompt per sample, and, on a CPU, more than half of each token:
-packed matrices (`pack.py`), a cache written in place (`cache.py`), no mask where all rows are equally
-long, and only the last position through the head (bench/bench_generate.py).
+A step first admits waiting prompts into free rows (several are read in one call, common beginnings
+once), then takes one token for every active row. Against transformers' generate that saves the
+waiting of short answers for long ones, the reading of a prompt per sample, and, on a CPU, more than
+half of each token: packed matrices (`pack.py`), a cache written in place (`cache.py`), no mask
+where all rows are equally long, and only the last position through the head
+(bench/bench_generate.py).
 
-An answer does not depend on what else is in the batch: its rows are its own, its generator is its own, and
-padding is either causally invisible or masked (tests/runtime/test_engine.py). Not thread-safe: one thread
-calls `submit`, `step` and `cancel`.
+An answer does not depend on what else is in the batch: its rows are its own, its generator is its
+own, and padding is either causally invisible or masked (tests/runtime/test_engine.py). Not
+thread-safe: one thread calls `submit`, `step` and `cancel`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from minna.models.decoder import Decoder
 from minna.runtime.answer import Answer
 from minna.runtime.cache import KeyValueCache
 from minna.runtime.load import LoadedModel
+from minna.runtime.pack import has_tiles
 from minna.runtime.prefix import cluster
 from minna.runtime.request import Event, Request, Result
 from minna.runtime.sampling import draw, penalise
@@ -39,8 +41,8 @@ class Engine:
     Args:
         model: from `load_model`; the engine only reads it.
         slots: rows that go on at once; the cache has as many.
-        prefill_tokens: prompt tokens read in one call, so that a long queue of prompts does not make
-            running answers wait, and activations stay bounded.
+        prefill_tokens: prompt tokens read in one call, so that a long queue of prompts does not
+            make running answers wait, and activations stay bounded.
     """
 
     def __init__(self, model: LoadedModel, *, slots: int = 8, prefill_tokens: int = 2048) -> None:
@@ -69,8 +71,8 @@ class Engine:
         """Queue a request; return the number its events carry.
 
         Raises:
-            UsageError: no tokens, ids outside the vocabulary, or more than the context holds. Nothing
-                is ever cut off silently.
+            UsageError: no tokens, ids outside the vocabulary, or more than the context holds.
+                Nothing is ever cut off silently.
         """
         check_request(request, self.model)
         number = self._submitted
@@ -187,7 +189,7 @@ class Engine:
             rows = [jobs[place][0] for place in batch]
             tails = [jobs[place][1] for place in batch]
             longest = max(map(len, tails))
-            # padded on the right: what comes after a prompt is invisible to it and overwritten later
+            # padded on the right: what follows a prompt is invisible to it, and overwritten later
             padded = [[*tail, *[0] * (longest - len(tail))] for tail in tails]
             positions_BS, mask = self._cache.open(rows, new=longest)
             hidden_BSD = self._decoder(
@@ -265,7 +267,7 @@ class Engine:
 
 def cache_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """The type keys and values are kept in (see `cache.py` for the numbers)."""
-    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():  # noqa: SLF001
+    if device.type == "cpu" and not has_tiles():
         return torch.float32
     return dtype
 
@@ -284,7 +286,8 @@ def check_request(request: Request, model: LoadedModel) -> None:
         )
     if request.max_new_tokens < 1 or request.samples < 1:
         raise UsageError(
-            f"max_new_tokens {request.max_new_tokens} and samples {request.samples} must be 1 or more",
+            f"max_new_tokens {request.max_new_tokens} and samples {request.samples} must be "
+            "1 or more",
             remedy="ask for something",
         )
     if size + request.max_new_tokens > context:

@@ -1,8 +1,9 @@
 """Text in, text out: the engine behind two calls.
 
-A prompt is encoded as it is: no beginning-of-text token is put before it and no end-of-text after it, as
-the exported tokenizer does in transformers. Only an empty prompt becomes one end-of-text token, the context
-every training document begins from. An answer ends at the model's end-of-text token.
+A prompt is encoded as it is: no beginning-of-text token is put before it and no end-of-text after
+it, as the exported tokenizer does in transformers. Only an empty prompt becomes one end-of-text
+token, the context every training document begins from. An answer ends at the model's end-of-text
+token.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def request_of(model: LoadedModel, prompt: str, *, settings: GenerateSettings) -
     )
 
 
-def default_sampling(model: LoadedModel, *, seed: int, **given: Any) -> Sampling:  # noqa: ANN401 - values of Sampling's fields
+def default_sampling(model: LoadedModel, *, seed: int, **given: Any) -> Sampling:
     """The model's own generation_config.json, with what the caller gave on top.
 
     Without `do_sample` in it, and without a temperature from the caller, the answer is greedy.

@@ -1,13 +1,13 @@
 """Matrices laid out once for the CPU's own multiply, instead of on every call.
 
-Generation reads every weight for every token, so the layout of the weights is its speed. On two Zen 4
-cores all matrices of a 134 M parameter GPT-NeoX take, per token (one row / eight rows):
+Generation reads every weight for every token, so the layout of the weights is its speed. On two Zen
+4 cores all matrices of a 134 M parameter GPT-NeoX take, per token (one row / eight rows):
 
     bf16  torch's linear  12.6 / 15.8 ms    packed   8.8 /  9.3 ms
     fp32  torch's linear  30.3 / 45.5 ms    packed  17.7 / 18.6 ms
 
-The packing is oneDNN's, reached through the operators torch's own compiler uses. Where they are missing
-(another processor, a build without oneDNN) the plain linear stays, which computes the same.
+The packing is oneDNN's, reached through the operators torch's own compiler uses. Where they are
+missing (another processor, a build without oneDNN) the plain linear stays, which computes the same.
 """
 
 from __future__ import annotations
@@ -38,11 +38,21 @@ class PackedLinear(nn.Module):
         return self._apply_linear(x, self.packed, self.bias, "none", [], "")
 
 
+def has_tiles() -> bool:
+    """Whether this CPU has matrix tiles (AMX), with which torch's bf16 kernels are all fast."""
+    return bool(_cpu()._is_amx_tile_supported())  # noqa: SLF001
+
+
+def has_bf16_instructions() -> bool:
+    """Whether this CPU multiplies bf16 in hardware."""
+    return has_tiles() or bool(_cpu()._is_avx512_bf16_supported())  # noqa: SLF001
+
+
 def pack(decoder: Decoder) -> Decoder:
     """Replace the decoder's matrices by packed ones, in place; they cannot be read back.
 
-    Does nothing where packing is not possible. One matrix is in memory twice at a time, no more. A tied
-    head gets a packed matrix of its own beside the embedding.
+    Does nothing where packing is not possible. One matrix is in memory twice at a time, no more. A
+    tied head gets a packed matrix of its own beside the embedding.
     """
     weight = decoder.embed.weight
     if not can_pack(weight.device.type, weight.dtype):
@@ -77,5 +87,9 @@ def can_pack(device: str, dtype: torch.dtype) -> bool:
     return torch.allclose(given.float(), x.float() @ weight.float().T, rtol=2e-2, atol=2e-1)
 
 
-def _mkldnn() -> Any:  # noqa: ANN401 - torch's operator namespaces are untyped
+def _cpu() -> Any:
+    return torch.cpu
+
+
+def _mkldnn() -> Any:
     return torch.ops.mkldnn

@@ -1,7 +1,8 @@
 """Which prompts share a beginning, so that it is read once.
 
-Evaluation asks 200 questions behind the same 600 tokens of examples; sharing them made it 11 to 16 times
-faster than reading each prompt whole. A copy of a row costs about a hundredth of computing it.
+Evaluation asks 200 questions behind the same 600 tokens of examples; sharing them made it 11 to 16
+times faster than reading each prompt whole. A copy of a row costs about a hundredth of computing
+it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def cluster(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, list[tuple[in
     """Group different prompts that share a beginning.
 
     Returns:
-        (shared, prompts) pairs; `shared` is 0 for a prompt alone, and always shorter than any of its
-        prompts, so that each has at least one token of its own left to ask at.
+        (shared, prompts) pairs; `shared` is 0 for a prompt alone, and always shorter than any of
+        its prompts, so that each has at least one token of its own left to ask at.
     """
     groups: list[tuple[int, list[tuple[int, ...]]]] = []
     for prompt in sorted(prompts):

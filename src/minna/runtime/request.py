@@ -50,7 +50,7 @@ class Result:
         ids: every chosen token, the stop id included when there was one.
         text: their text, without stop id and stop text.
         finish: "stop" (a stop id), "stop-text", or "length".
-        logprobs: of each token in the distribution it was drawn from (0 for greedy: it was certain).
+        logprobs: of each token in the distribution it was drawn from (0 for greedy: certain).
         raw_logprobs: of each token under the model itself (log-softmax of the untouched logits).
         timings: see `Timings`.
     """

@@ -1,12 +1,12 @@
 """From logits to a token: the same distribution as transformers, drawn from more cheaply.
 
-Order and meaning are those of transformers' processors: repetition penalty (over prompt and answer), then
-temperature, then top-k (ties at the k-th stay), then top-p (the smallest set whose mass reaches p, never
-empty); tests/runtime/test_sampling.py compares them on random logits.
+Order and meaning are those of transformers' processors: repetition penalty (over prompt and
+answer), then temperature, then top-k (ties at the k-th stay), then top-p (the smallest set whose
+mass reaches p, never empty); tests/runtime/test_sampling.py compares them on random logits.
 
 The draw is ours: one uniform number per token from the request's own generator, looked up in the
-cumulative distribution. torch.multinomial draws one number per word (32,000 of them), and a generator
-shared by a batch would make an answer depend on its neighbours.
+cumulative distribution. torch.multinomial draws one number per word (32,000 of them), and a
+generator shared by a batch would make an answer depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Sampling:
 
 
 def penalise(logits_V: Tensor, *, seen: Tensor, penalty: float) -> Tensor:
-    """Make the ids in `seen` less likely (Keskar et al. 2019): divide above zero, multiply below."""
+    """Make `seen` ids less likely (Keskar et al. 2019): divide above zero, multiply below."""
     scores = logits_V[seen]
     return logits_V.scatter(0, seen, torch.where(scores < 0, scores * penalty, scores / penalty))
 

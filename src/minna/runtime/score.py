@@ -1,15 +1,16 @@
 """How many nats a model needs for documents: the figure behind bits per byte.
 
-Convention: a document is its tokens and the end-of-text token after them, and every one of them is paid
-for, the first from a context of one end-of-text token, as in training rows, where documents are joined by
-it. A document alone is scored without its neighbours.
+Convention: a document is its tokens and the end-of-text token after them, and every one of them is
+paid for, the first from a context of one end-of-text token, as in training rows, where documents
+are joined by it. A document alone is scored without its neighbours.
 
 A document longer than the context is read in windows that advance by half a context: past the first
-window every token is paid for with at least half a context before it (Baevski & Auli 2019, section 5.3).
+window every token is paid for with at least half a context before it (Baevski & Auli 2019, section
+5.3).
 
-Logits are the largest tensor ([tokens, 32,000] in fp32 is 128 MB per thousand), so the head sees at most
-`HEAD_TOKENS` positions at a time. The softmax is fp32 over all rows of the head: padded rows of a
-vocabulary cost probability, as they do in transformers.
+Logits are the largest tensor ([tokens, 32,000] in fp32 is 128 MB per thousand), so the head sees at
+most `HEAD_TOKENS` positions at a time. The softmax is fp32 over all rows of the head: padded rows
+of a vocabulary cost probability, as they do in transformers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which row of the cache belongs to whom, and what finished rows still know.
 
-The active rows are the first ones. A row that is released keeps its keys and values behind them until the
-place is needed, least recently used first: the next turn of a chat, or the next question behind the same
-examples, starts from there at the price of a copy.
+The active rows are the first ones. A row that is released keeps its keys and values behind them
+until the place is needed, least recently used first: the next turn of a chat, or the next question
+behind the same examples, starts from there at the price of a copy.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Slots:
         """Take the next row for a prompt, filled with what some row already knows of it.
 
         Returns:
-            The row and how many of the prompt's tokens it holds; the last is never among them, since
-            it must be asked at.
+            The row and how many of the prompt's tokens it holds; the last is never among them,
+            since it must be asked at.
         """
         source, shared = self._knows_most(prompt[:-1])
         if shared < MIN_SHARED:
@@ -50,8 +50,8 @@ class Slots:
         last = self.active
         if row != last:
             self.cache.swap(row, last)
-            for held in (self.tokens, self._used):
-                held[row], held[last] = held[last], held[row]
+            self.tokens[row], self.tokens[last] = self.tokens[last], self.tokens[row]
+            self._used[row] = self._used[last]
         self._touch(last)
 
     def read(self, row: int, tokens: Sequence[int]) -> None:

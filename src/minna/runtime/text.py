@@ -1,8 +1,8 @@
 """Text as it comes: whole characters only, and nothing after a stop text.
 
-A token may be a third of a character, and a stop text may be spread over several tokens. So text is given
-out only when it is certain: bytes wait for their character, and an end that could still become a stop
-text waits for the next token.
+A token may be a third of a character, and a stop text may be spread over several tokens. So text is
+given out only when it is certain: bytes wait for their character, and an end that could still
+become a stop text waits for the next token.
 """
 
 from __future__ import annotations

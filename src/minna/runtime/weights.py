@@ -1,8 +1,8 @@
 """Weights from a model dir, in every file form transformers writes, each opened without trust.
 
-safetensors files are plain data. A `pytorch_model.bin` is a pickle, which can run a stranger's code, so
-it is opened only by torch's restricted reader and memory-mapped (`weights_only=True, mmap=True`); what
-that refuses is an error here, not a reason to try harder.
+safetensors files are plain data. A `pytorch_model.bin` is a pickle, which can run a stranger's
+code, so it is opened only by torch's restricted reader and memory-mapped (`weights_only=True,
+mmap=True`); what that refuses is an error here, not a reason to try harder.
 """
 
 from __future__ import annotations
