@@ -9,7 +9,7 @@ from pathlib import Path
 # busy machine cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,9 +24,9 @@ from minna import artifact
 from minna.artifact.files import write_text_atomically
 from minna.console import say
 from minna.errors import ArtifactError
-from minna.models import Decoder, DecoderConfig, find_family
+from minna.models import Decoder, find_family
 from minna.models.family import build
-from minna.recipe import Recipe, load
+from minna.recipe import load
 from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train.checkpoint import load_model_state, newest_good
 
@@ -77,45 +77,31 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     if checkpoint is None:
         raise ArtifactError(f"{run} has no checkpoint", remedy="train it first")
     model = build(recipe.model, vocab=words.vocab_size)
-    state = load_model_state(checkpoint)
+    model.load_state_dict(load_model_state(checkpoint))
     with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
-        _write_weights(draft.path, model, state, recipe, settings)
-        _write_configs(draft.path, model.config, recipe, words, settings)
+        write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
         for name in _TOKENIZER_FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
-        parameters = sum(tensor.numel() for tensor in state.values())
+        parameters = sum(p.numel() for p in model.parameters())
         draft.count("parameters", parameters, "parameters")
         draft.licences = manifest.licences
         draft.legal = manifest.legal
     return out
 
 
-def _write_weights(
+def write_model(
     out: Path,
     model: Decoder,
-    state: dict[str, Tensor],
-    recipe: Recipe,
-    settings: ExportSettings,
+    *,
+    family: str,
+    words: Tokenizer,
+    settings: ExportSettings | None = None,
 ) -> None:
-    """Write model.safetensors, or numbered shards with an index above `shard_bytes`."""
-    from huggingface_hub import split_torch_state_dict_into_shards
-
-    family = find_family(recipe.model.family)
-    disk = family.to_disk(state, model.config)
-    disk = {name: tensor.to(_DTYPES[settings.dtype]).contiguous() for name, tensor in disk.items()}
-    plan = split_torch_state_dict_into_shards(disk, max_shard_size=settings.shard_bytes)
-    for name, tensors in plan.filename_to_tensors.items():
-        # transformers refuses a file whose metadata does not say which framework wrote it
-        save_file({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
-    if plan.is_sharded:
-        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        write_text_atomically(out / "model.safetensors.index.json", _json(index))
-
-
-def _write_configs(
-    out: Path, config: DecoderConfig, recipe: Recipe, words: Tokenizer, settings: ExportSettings
-) -> None:
+    """Write weights, config.json and generation_config.json of a decoder into the folder `out`."""
+    settings = settings or ExportSettings()
+    record = find_family(family)
+    _write_weights(out, record.to_disk(model.state_dict(), model.config), settings)
     ids = {
         "bos_token_id": words.bos_id,
         "eos_token_id": words.eos_id,
@@ -123,7 +109,7 @@ def _write_configs(
     }
     ids = {name: number for name, number in ids.items() if number >= 0}
     content = {
-        **find_family(recipe.model.family).config_to_disk(config),
+        **record.config_to_disk(model.config),
         **ids,
         "dtype": settings.dtype,
         "torch_dtype": settings.dtype,
@@ -138,6 +124,20 @@ def _write_configs(
     }
     write_text_atomically(out / "config.json", _json(content))
     write_text_atomically(out / "generation_config.json", _json(advised))
+
+
+def _write_weights(out: Path, disk: dict[str, Tensor], settings: ExportSettings) -> None:
+    """Write model.safetensors, or numbered shards with an index above `shard_bytes`."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    disk = {name: tensor.to(_DTYPES[settings.dtype]).contiguous() for name, tensor in disk.items()}
+    plan = split_torch_state_dict_into_shards(disk, max_shard_size=settings.shard_bytes)
+    for name, tensors in plan.filename_to_tensors.items():
+        # transformers refuses a file whose metadata does not say which framework wrote it
+        save_file({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_text_atomically(out / "model.safetensors.index.json", _json(index))
 
 
 def _json(content: dict[str, Any]) -> str:

@@ -166,6 +166,6 @@ def _restore_optimisers(parts: Parts, tensors: dict[str, Tensor]) -> None:
             state[key] = value if value.ndim == 0 else value.to(parameter.device)
     if left:
         raise TrainingError(
-            f"the checkpoint has optimiser state of {len(left)} unknown tensors: {sorted(left)[:3]}",
+            f"the checkpoint has optimiser state of {len(left)} unknown: {sorted(left)[:3]}",
             remedy="resume with the recipe the run was started with (RUN/recipe.toml)",
         )

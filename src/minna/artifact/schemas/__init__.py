@@ -1,0 +1,1 @@
+"""JSON schemas of what travels, generated from the classes that read it: one source of truth."""
