@@ -10,6 +10,7 @@ import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -47,7 +48,7 @@ def sentences(count: int, *, seed: int) -> list[str]:
     ]
 
 
-def make_corpus(root: Path, *, seed: int = 0, count: int = 1200) -> Path:
+def make_corpus(root: Path, *, seed: int = 0, count: int = 1200, licence: str = "CC0-1.0") -> Path:
     root.mkdir(parents=True, exist_ok=True)
     text = root / "text.txt"
     text.write_text("\n".join(sentences(count, seed=seed)), encoding="utf-8")
@@ -57,13 +58,13 @@ def make_corpus(root: Path, *, seed: int = 0, count: int = 1200) -> Path:
         documents="line",
         test=0.1,
         valid=0.05,
-        licence="CC0-1.0",
+        licence=licence,
         attribution="作り話製作委員会",
     )
     return build_corpus(settings=settings, out=root / "corpus")
 
 
-def run_settings(family: str = "gpt_neox") -> dict:
+def run_settings(family: str = "gpt_neox") -> dict[str, Any]:
     return {
         "name": f"toy-{family}",
         "description": "A toy",
@@ -78,7 +79,7 @@ def run_settings(family: str = "gpt_neox") -> dict:
     }
 
 
-def make_run(out: Path, *, corpus: Path, tokenizer: Path, settings: dict) -> Path:
+def make_run(out: Path, *, corpus: Path, tokenizer: Path, settings: dict[str, Any]) -> Path:
     parents = [
         artifact.parent_of(corpus, role="corpus", kind="corpus"),
         artifact.parent_of(tokenizer, role="tokenizer"),
@@ -121,8 +122,8 @@ def make_model(out: Path, *, run: Path, tokenizer: Path, family: str, seed: int 
     return out
 
 
-def make_chain(root: Path, *, family: str = "gpt_neox", settings: dict | None = None) -> Chain:
-    corpus = make_corpus(root)
+def make_chain(root: Path, *, family: str = "gpt_neox", licence: str = "CC0-1.0") -> Chain:
+    corpus = make_corpus(root, licence=licence)
     tokenizer = train_tokenizer(
         corpus, out=root / "tokenizer", settings=TokenizerSettings(vocab_size=420)
     )
@@ -130,7 +131,7 @@ def make_chain(root: Path, *, family: str = "gpt_neox", settings: dict | None = 
         root / "run",
         corpus=corpus,
         tokenizer=tokenizer,
-        settings=settings or run_settings(family),
+        settings=run_settings(family),
     )
     model = make_model(root / "model", run=run, tokenizer=tokenizer, family=family)
     return Chain(corpus=corpus, tokenizer=tokenizer, run=run, model=model)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from minna.cli import corpus, evaluate, generate, inspect, listing, pipeline, tokenizer, train
+from minna.cli import (
+    corpus,
+    evaluate,
+    generate,
+    inspect,
+    listing,
+    pipeline,
+    release,
+    tokenizer,
+    train,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,5 +28,6 @@ def register(app: typer.Typer) -> None:
     app.command("export")(train.export)
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(evaluate.compare)
+    app.command("release")(release.release)
     app.command("generate")(generate.generate)
     app.command("inspect")(inspect.inspect)

@@ -4,7 +4,7 @@
 not compare.
 """
 
-from minna.evaluate.compare import Comparison, compare
+from minna.evaluate.comparison import Comparison, compare
 from minna.evaluate.report import Report, read_report
 from minna.evaluate.run import evaluate
 from minna.evaluate.settings import REFERENCES, EvaluateSettings
