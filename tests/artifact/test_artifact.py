@@ -64,7 +64,10 @@ def test_an_error_while_writing_leaves_the_old_directory_and_the_work_so_far(tmp
 
 def test_a_draft_of_other_settings_is_not_gone_on_with(tmp_path):
     out = tmp_path / "c"
-    with pytest.raises(ValueError), artifact.writing(out, kind="corpus", settings={"a": 1}) as draft:
+    with (
+        pytest.raises(ValueError),
+        artifact.writing(out, kind="corpus", settings={"a": 1}) as draft,
+    ):
         (draft.path / "half.txt").write_text("half", encoding="utf-8")
         raise ValueError
     with artifact.writing(out, kind="corpus", settings={"a": 2}) as draft:

@@ -18,7 +18,7 @@ from minna.evaluate import EvaluateSettings, compare, evaluate, read_report
 
 
 @pytest.fixture(scope="session")
-def other(chain) -> Path:
+def other(chain: Chain) -> Path:
     root = chain.model.parent
     model = make_model(
         root / "other", run=chain.run, tokenizer=chain.tokenizer, family="gpt2", seed=5
@@ -28,7 +28,7 @@ def other(chain) -> Path:
     )
 
 
-def changed(report: Path, out: Path, change) -> Path:
+def changed(report: Path, out: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     shutil.copytree(report, out)
     content = json.loads((out / "report.json").read_text(encoding="utf-8"))
     change(content)
@@ -36,7 +36,9 @@ def changed(report: Path, out: Path, change) -> Path:
     return out
 
 
-def test_the_difference_is_that_of_the_figures_and_sharper_than_their_intervals(report, other):
+def test_the_difference_is_that_of_the_figures_and_sharper_than_their_intervals(
+    report: Path, other: Path
+) -> None:
     comparison = compare([report, other])
     first, second = comparison.rows
     bits = [row.metrics["bits_per_byte"] for row in (first, second)]
@@ -52,15 +54,15 @@ def test_the_difference_is_that_of_the_figures_and_sharper_than_their_intervals(
     assert json.loads(json.dumps(comparison.as_json()))["rows"][1]["difference"]["unit"]
 
 
-def set_mode(content):
+def set_mode(content: dict[str, Any]) -> None:
     content["mode"] = "other"
 
 
-def set_version(content):
+def set_version(content: dict[str, Any]) -> None:
     content["tasks"][0]["version"] = 2
 
 
-def set_documents(content):
+def set_documents(content: dict[str, Any]) -> None:
     content["tasks"][0]["data"]["sha256"] = "0" * 64
 
 
@@ -68,13 +70,15 @@ def set_documents(content):
     ("change", "named"),
     [(set_mode, "mode"), (set_version, "task version"), (set_documents, "scored documents")],
 )
-def test_a_mixture_is_refused_with_its_name(report, tmp_path, change, named):
+def test_a_mixture_is_refused_with_its_name(
+    report: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], named: str
+) -> None:
     strange = changed(report, tmp_path / "strange", change)
     with pytest.raises(UsageError, match=named):
         compare([report, strange])
 
 
-def test_reports_on_other_documents_are_refused(chain, report, tmp_path):
+def test_reports_on_other_documents_are_refused(chain: Chain, report: Path, tmp_path: Path) -> None:
     few = evaluate(
         chain.model,
         corpus=chain.corpus,
@@ -85,7 +89,7 @@ def test_reports_on_other_documents_are_refused(chain, report, tmp_path):
         compare([report, few])
 
 
-def test_items_that_do_not_fit_their_report_are_refused(report, tmp_path):
+def test_items_that_do_not_fit_their_report_are_refused(report: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange"
     shutil.copytree(report, strange)
     lines = (strange / "items.jsonl").read_text(encoding="utf-8").splitlines()
@@ -97,12 +101,12 @@ def test_items_that_do_not_fit_their_report_are_refused(report, tmp_path):
         compare([report, strange])
 
 
-def test_one_report_is_no_comparison(report):
+def test_one_report_is_no_comparison(report: Path) -> None:
     with pytest.raises(UsageError, match="at least 2"):
         compare([report])
 
 
-def test_what_is_no_report_is_refused(chain, report, tmp_path):
+def test_what_is_no_report_is_refused(chain: Chain, report: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="a report is needed"):
         read_report(chain.model)
     broken = changed(report, tmp_path / "broken", lambda content: content.pop("mode"))
@@ -111,13 +115,15 @@ def test_what_is_no_report_is_refused(chain, report, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def program():
+def program() -> Program:
     if not app.registered_commands:
         register(app)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_the_command_line_evaluates_and_compares(program, chain, other, tmp_path):
+def test_the_command_line_evaluates_and_compares(
+    program: Program, chain: Chain, other: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "report"
     done = program(
         "evaluate", chain.model, "--corpus", chain.corpus, "--out", out, "--limit", 20, "--json"

@@ -21,7 +21,7 @@ from minna.evaluate.report import json_schema, write_schema
 from minna.runtime.load import load_model
 
 
-def slow_nats(model, text):
+def slow_nats(model: LoadedModel, text: str) -> float:
     """Straight from the definition: one document, one token at a time, after one </s>."""
     eos = model.eos_ids[0]
     ids = [*model.tokenizer.encode(text), eos]
@@ -31,7 +31,7 @@ def slow_nats(model, text):
     return -sum(float(logprobs[place, token]) for place, token in enumerate(ids))
 
 
-def test_bits_per_byte_equals_the_definition(chain, report):
+def test_bits_per_byte_equals_the_definition(chain: Chain, report: Path) -> None:
     model = load_model(chain.model, device="cpu", dtype="fp32", layout="plain")
     documents = list(texts(chain.corpus, split="test"))
     nats = [slow_nats(model, document.text) for document in documents]
@@ -48,13 +48,13 @@ def test_bits_per_byte_equals_the_definition(chain, report):
     assert figures["perplexity_per_token"] == pytest.approx(math.exp(sum(nats) / tokens), rel=1e-4)
 
 
-def test_every_interval_surrounds_its_value(report):
+def test_every_interval_surrounds_its_value(report: Path) -> None:
     task = read_report(report).task("bits_per_byte")
     for metric in task.metrics.values():
         assert metric.low < metric.value < metric.high
 
 
-def test_items_add_up_to_the_figure_and_name_every_document(chain, report):
+def test_items_add_up_to_the_figure_and_name_every_document(chain: Chain, report: Path) -> None:
     lines = (report / "items.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["id"] for row in rows] == [d.id for d in texts(chain.corpus, split="test")]
@@ -63,7 +63,9 @@ def test_items_add_up_to_the_figure_and_name_every_document(chain, report):
     assert bits == pytest.approx(value, rel=1e-6)
 
 
-def test_references_beat_a_random_model_on_repetitive_text_and_say_what_they_saw(chain, report):
+def test_references_beat_a_random_model_on_repetitive_text_and_say_what_they_saw(
+    chain: Chain, report: Path
+) -> None:
     task = read_report(report).task("bits_per_byte")
     ngrams, xz = task.references["kneser-ney"], task.references["xz"]
     value = task.metrics["bits_per_byte"].value
@@ -75,7 +77,9 @@ def test_references_beat_a_random_model_on_repetitive_text_and_say_what_they_saw
     assert xz.conditions["training_bytes"] == sum(len(d.text.encode()) + 1 for d in train)
 
 
-def test_a_cap_thins_the_training_text_of_the_references_evenly(chain, report, tmp_path):
+def test_a_cap_thins_the_training_text_of_the_references_evenly(
+    chain: Chain, report: Path, tmp_path: Path
+) -> None:
     settings = EvaluateSettings(
         references=("kneser-ney", "xz"), kneser_ney_tokens=1000, xz_bytes=6000, resamples=10
     )
@@ -89,7 +93,7 @@ def test_a_cap_thins_the_training_text_of_the_references_evenly(chain, report, t
         assert value > whole[name].metrics["bits_per_byte"].value
 
 
-def test_the_schema_in_the_package_is_current_and_fits_what_is_written(report):
+def test_the_schema_in_the_package_is_current_and_fits_what_is_written(report: Path) -> None:
     from importlib import resources
 
     file = resources.files("minna") / "artifact" / "schemas" / "report.json"
@@ -102,7 +106,7 @@ def test_the_schema_in_the_package_is_current_and_fits_what_is_written(report):
         jsonschema.Draft202012Validator(stored).validate(content)
 
 
-def test_the_directory_is_intact_and_names_its_parents(chain, report):
+def test_the_directory_is_intact_and_names_its_parents(chain: Chain, report: Path) -> None:
     manifest = verify(report)
     assert manifest.kind == "report"
     assert {p.role: p.path for p in manifest.parents} == {
@@ -113,7 +117,9 @@ def test_the_directory_is_intact_and_names_its_parents(chain, report):
     assert manifest.licences[0].attribution == "作り話製作委員会"
 
 
-def test_the_same_work_is_not_done_twice(chain, report, capsys):
+def test_the_same_work_is_not_done_twice(
+    chain: Chain, report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (report / "minna.json").stat().st_mtime_ns
     settings = EvaluateSettings(references=("kneser-ney", "xz"))
     evaluate(chain.model, corpus=chain.corpus, out=report, settings=settings)
@@ -121,7 +127,9 @@ def test_the_same_work_is_not_done_twice(chain, report, capsys):
     assert "already" in capsys.readouterr().err
 
 
-def test_the_page_is_self_contained_readable_on_a_phone_and_escapes_text(chain, report, tmp_path):
+def test_the_page_is_self_contained_readable_on_a_phone_and_escapes_text(
+    chain: Chain, report: Path, tmp_path: Path
+) -> None:
     page = (report / "report.html").read_text(encoding="utf-8")
     assert 'name="viewport"' in page
     assert not re.search(r"""(src|href)\s*=|https?://|@import|url\(""", page)
@@ -134,7 +142,7 @@ def test_the_page_is_self_contained_readable_on_a_phone_and_escapes_text(chain, 
     assert all(0 < width <= 100 for width in widths)
 
 
-def test_a_limit_spreads_over_the_split(chain, tmp_path):
+def test_a_limit_spreads_over_the_split(chain: Chain, tmp_path: Path) -> None:
     settings = EvaluateSettings(limit=7, resamples=10)
     evaluate(chain.model, corpus=chain.corpus, out=tmp_path / "few", settings=settings)
     rows = (tmp_path / "few" / "items.jsonl").read_text(encoding="utf-8").splitlines()
@@ -143,7 +151,7 @@ def test_a_limit_spreads_over_the_split(chain, tmp_path):
     assert places == [number * len(every) // 7 for number in range(7)]
 
 
-def test_a_damaged_model_is_refused(chain, tmp_path):
+def test_a_damaged_model_is_refused(chain: Chain, tmp_path: Path) -> None:
     model = make_model(
         tmp_path / "model", run=chain.run, tokenizer=chain.tokenizer, family="gpt_neox"
     )
@@ -156,14 +164,14 @@ def test_a_damaged_model_is_refused(chain, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
-def test_a_run_is_no_model_and_the_error_says_what_to_do(chain, tmp_path):
+def test_a_run_is_no_model_and_the_error_says_what_to_do(chain: Chain, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="minna export"):
         evaluate(
             chain.run, corpus=chain.corpus, out=tmp_path / "report", settings=EvaluateSettings()
         )
 
 
-def test_an_empty_split_is_refused(chain, tmp_path):
+def test_an_empty_split_is_refused(chain: Chain, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "tiny", count=3)
     assert artifact.read_manifest(corpus).counts["valid"].value == 0
     with pytest.raises(DataError, match="no documents"):
@@ -175,7 +183,7 @@ def test_an_empty_split_is_refused(chain, tmp_path):
         )
 
 
-def test_likelihoods_that_are_no_numbers_are_refused(chain, tmp_path):
+def test_likelihoods_that_are_no_numbers_are_refused(chain: Chain, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     parents = [artifact.parent_of(chain.run, role="run")]

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -34,7 +35,7 @@ def section(text: str, title: str) -> str:
 def test_metadata_is_what_the_hub_reads_and_figures_are_those_of_the_report(
     released: Path, report: Path
 ) -> None:
-    data = ModelCard(card_of(released)).data
+    data: Any = ModelCard(card_of(released)).data
     assert data.language == "ja"
     assert data.license == "apache-2.0"
     assert data.library_name == "transformers"
@@ -171,7 +172,7 @@ def test_a_base_model_is_named_and_its_licence_must_be_given(chain: Chain, tmp_p
         licence="Own Terms 1.0", licence_file=tmp_path / "terms.txt", base_model="someone/base"
     )
     release(model, reports=[], out=tmp_path / "out", settings=settings)
-    data = ModelCard(card_of(tmp_path / "out")).data
+    data: Any = ModelCard(card_of(tmp_path / "out")).data
     assert (data.license, data.license_name, data.license_link) == (
         "other",
         "own-terms-1.0",
@@ -189,10 +190,8 @@ def test_attributions_cannot_break_a_table(tmp_path: Path) -> None:
     chain = make_chain(tmp_path)
     manifest = artifact.read_manifest(chain.model)
     licence = artifact.Licence(source="a|b", licence="CC\nBY", attribution="x | y\n\n# z")
-    artifact.write_manifest(
-        chain.model,
-        artifact.Manifest(**dict(manifest) | {"licences": [licence]}),
-    )
+    changed = manifest.model_copy(update={"licences": [licence]})
+    artifact.write_manifest(chain.model, changed)
     release(chain.model, reports=[], out=tmp_path / "out")
     assert "| a\\|b | CC BY | x \\| y # z | - |" in card_of(tmp_path / "out")
 

@@ -14,9 +14,13 @@ from minna.streams.text import TextStream, TextStreamSettings, row_starts
 from tests.toys import EOS, MemoryShards
 
 
-def stream(shards=None, *, rows=4, seed=0, row_tokens=16, start="continuous", attention="across", **more):
+def stream(
+    shards=None, *, rows=4, seed=0, row_tokens=16, start="continuous", attention="across", **more
+):
     settings = TextStreamSettings(row_tokens=row_tokens, rows=start, attention=attention)
-    return TextStream(shards or MemoryShards(), settings=settings, rows=rows, eos=EOS, seed=seed, **more)
+    return TextStream(
+        shards or MemoryShards(), settings=settings, rows=rows, eos=EOS, seed=seed, **more
+    )
 
 
 @given(

@@ -75,7 +75,10 @@ def test_decay_leaves_norms_and_biases_alone_and_frozen_parameters_get_no_state(
     [
         (Cosine(warmup=10, floor=0.1), {0: 0.1, 9: 1.0, 10: 1.0, 55: 0.55, 100: 0.1}),
         (Linear(warmup=10), {0: 0.1, 9: 1.0, 10: 1.0, 55: 0.5, 100: 0.0}),
-        (StableDecay(warmup=10, decay=0.5, floor=0.0), {0: 0.1, 9: 1.0, 50: 1.0, 75: 0.5, 100: 0.0}),
+        (
+            StableDecay(warmup=10, decay=0.5, floor=0.0),
+            {0: 0.1, 9: 1.0, 50: 1.0, 75: 0.5, 100: 0.0},
+        ),
         (Cosine(floor=0.0), {0: 1.0, 50: 0.5, 100: 0.0}),
     ],
 )

@@ -73,7 +73,7 @@ def _check_files(path: Path, manifest: Manifest) -> list[Finding]:
 def _check_parents(path: Path, manifest: Manifest) -> list[Finding]:
     findings: list[Finding] = []
     for parent in manifest.parents:
-        place = Path(parent.path)
+        place = path.parent / parent.path  # a relative one (in releases) starts beside `path`
         file = place / MANIFEST_NAME
         remedy = "nothing to do for using it; to release it, put the parent back"
         if not file.is_file():

@@ -56,7 +56,7 @@ def _run(name: str, out: Path, *, as_json: bool) -> None:
         figures = _figures(ends["evaluate"])
         result["bits_per_byte"] = figures
         lines += ["", "Bits per byte on held-out text (lower is better):"]
-        lines += [f"  {key:<28} {value:.3f}" for key, value in figures.items()]
+        lines += [f"  {key:<12} {value:.3f}" for key, value in figures.items()]
     if place is not None:
         lines += ["", *_closing(place, ends)]
     emit(result, as_json=as_json, text="\n".join(lines))
@@ -75,11 +75,13 @@ def _continue(model: Path, prompts: tuple[str, ...]) -> dict[str, str]:
 
 def _figures(report: Path) -> dict[str, float]:
     content = json.loads((report / "report.json").read_text(encoding="utf-8"))
-    return {
-        task["name"]: task["metrics"]["bits_per_byte"]["value"]
-        for task in content["tasks"]
-        if "bits_per_byte" in task["metrics"]
-    }
+    figures: dict[str, float] = {}
+    for task in content["tasks"]:
+        if "bits_per_byte" in task["metrics"]:
+            figures["this model"] = task["metrics"]["bits_per_byte"]["value"]
+            for name, reference in task["references"].items():
+                figures[name] = reference["metrics"]["bits_per_byte"]["value"]
+    return figures
 
 
 def _closing(release: Path, ends: dict[str, Path]) -> list[str]:

@@ -24,7 +24,7 @@ from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
 from minna.models.trainable import set_trainable
 from minna.objectives import CausalLM
 from minna.recipe.evaluators import bits_per_byte, samples
-from minna.recipe.schema import Recipe, check_step_tokens, resolved, to_toml
+from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
 from minna.runtime.load import load_model
 from minna.streams import TextStream, TokenShards, write_tokens
 from minna.tokenizer.load import Tokenizer, load_tokenizer
@@ -179,7 +179,7 @@ def _initialise(model: Decoder, recipe: Recipe) -> None:
     model.initialise(seed=recipe.train.seed)
     if not recipe.init.from_:
         return
-    source = load_model(Path(recipe.init.from_), device="cpu", dtype="fp32")
+    source = load_model(Path(recipe.init.from_), device="cpu", dtype="fp32", layout="plain")
     theirs = source.decoder.state_dict()
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
@@ -214,7 +214,7 @@ def _refuse_other_run(out: Path, settings: dict[str, Any]) -> None:
     file = out / "recipe.toml"
     if not file.is_file() or not checkpoint.saved(out):
         return
-    before = tomllib.loads(file.read_text(encoding="utf-8"))
+    before = resolved(check(tomllib.loads(file.read_text(encoding="utf-8"))))
     differing = _differences(before, settings)
     if differing:
         raise TrainingError(

@@ -1,0 +1,103 @@
+"""What we ship is what we said: sizes, resolved recipes, and errors that name the misspelt key."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from minna import recipe
+from minna.errors import UsageError
+from minna.models import build
+from minna.recipe.schema import check, check_step_tokens, merge
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "recipes"
+
+# Parameters of the released models, from their file sizes and shapes.
+SIZES = {"japanese-gpt2-xsmall": 37_398_016, "japanese-gpt-neox-small": 153_278_976}
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_the_resolved_recipe_is_the_golden_one(name):
+    file = GOLDEN / f"{name}.json"
+    text = json.dumps(recipe.resolved(recipe.load(name)), ensure_ascii=False, indent=1) + "\n"
+    assert file.is_file(), f"write it once and read it: {file}"
+    assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_the_toml_of_a_resolved_recipe_reads_back_as_the_same_recipe(name):
+    whole = recipe.load(name)
+    assert check(tomllib.loads(recipe.to_toml(whole))) == whole
+
+
+@pytest.mark.parametrize(("name", "parameters"), SIZES.items())
+def test_the_recipes_of_released_models_have_their_sizes(name, parameters):
+    chosen = recipe.load(name)
+    with torch.device("meta"):
+        model = build(chosen.model, vocab=chosen.tokenizer.vocab_size)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stepz=3", "unknown key train.stepz; did you mean 'steps'"),
+        ("model.layrs=3", "unknown key model.layrs; did you mean 'layers'"),
+        ("modle.layers=3", "unknown key modle; did you mean 'model'"),
+        ("optim.matrix_rl=1", "did you mean 'matrix_lr'"),
+        ("train.steps=0", "train.steps = 0"),
+        ("train.precision=fp16", "train.precision = 'fp16'"),
+        ("stream.row_tokens=512", "exceeds model.context 256"),
+        ("train.tokens_per_step=5000", "nearest are 4096 and 8192"),
+        ("model.width=250", "width 250 is not a multiple of heads 4"),
+        ("nonsense", "must be section.key=value"),
+    ],
+)
+def test_a_wrong_override_says_where_what_and_what_instead(override, words):
+    with pytest.raises(UsageError) as caught:
+        chosen = recipe.load("toy-gpt-neox", overrides=[override])
+        build(chosen.model, vocab=chosen.tokenizer.vocab_size)
+    assert words in str(caught.value)
+    assert "remedy" in str(caught.value)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'toy-gpt-neox'"):
+        recipe.load("toy-gptneox")
+
+
+def test_a_recipe_file_may_extend_one_of_ours_once(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "toy-gpt2"\nname = "mine"\n[train]\nsteps = 7\n', encoding="utf-8")
+    chosen = recipe.load(str(mine))
+    assert (chosen.name, chosen.train.steps) == ("mine", 7)
+    assert chosen.train.tokens_per_step == recipe.load("toy-gpt2").train.tokens_per_step
+    other = tmp_path / "other.toml"
+    other.write_text(f'extends = "{mine.as_posix()}"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="one level"):
+        recipe.load(str(other))
+
+
+def test_a_table_of_another_kind_replaces_the_one_below():
+    base = {"optim": {"kind": "muon", "lr": 1.0, "matrix_lr": 2.0}, "train": {"steps": 1}}
+    top = {"optim": {"kind": "adamw", "lr": 3.0}, "train": {"seed": 5}}
+    assert merge(base, top) == {
+        "optim": {"kind": "adamw", "lr": 3.0},
+        "train": {"steps": 1, "seed": 5},
+    }
+
+
+def test_accumulation_follows_from_tokens_per_step():
+    chosen = recipe.load("toy-gpt-neox", overrides=["train.micro_batch_rows=8"])
+    assert check_step_tokens(chosen, ranks=1) == 8
+    assert check_step_tokens(chosen, ranks=4) == 2
+
+
+def test_a_vocabulary_smaller_than_the_tokenizer_is_refused():
+    chosen = recipe.load("toy-gpt2", overrides=["model.vocab=100"])
+    with pytest.raises(UsageError, match="smaller than the tokenizer's 4096"):
+        build(chosen.model, vocab=4096)
