@@ -6,11 +6,13 @@ import html
 import json
 import math
 import re
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import torch
-from tests.toy_chain import make_corpus, make_model
+from tests.toy_chain import Chain, make_corpus, make_model
 
 from minna import artifact
 from minna.artifact.verify import verify
@@ -18,7 +20,7 @@ from minna.corpus import texts
 from minna.errors import ArtifactError, DataError
 from minna.evaluate import EvaluateSettings, evaluate, read_report
 from minna.evaluate.report import json_schema, write_schema
-from minna.runtime.load import load_model
+from minna.runtime.load import LoadedModel, load_model
 
 
 def slow_nats(model: LoadedModel, text: str) -> float:
@@ -51,6 +53,7 @@ def test_bits_per_byte_equals_the_definition(chain: Chain, report: Path) -> None
 def test_every_interval_surrounds_its_value(report: Path) -> None:
     task = read_report(report).task("bits_per_byte")
     for metric in task.metrics.values():
+        assert metric.low is not None and metric.high is not None
         assert metric.low < metric.value < metric.high
 
 
@@ -70,7 +73,8 @@ def test_references_beat_a_random_model_on_repetitive_text_and_say_what_they_saw
     ngrams, xz = task.references["kneser-ney"], task.references["xz"]
     value = task.metrics["bits_per_byte"].value
     assert ngrams.metrics["bits_per_byte"].value < xz.metrics["bits_per_byte"].value < value
-    assert ngrams.metrics["model_minus_reference"].low > 0
+    difference = ngrams.metrics["model_minus_reference"]
+    assert difference.low is not None and difference.low > 0
     assert xz.metrics["bits_per_byte"].low is None
     train = list(texts(chain.corpus, split="train"))
     assert ngrams.conditions["training_documents"] == len(train)
@@ -86,8 +90,9 @@ def test_a_cap_thins_the_training_text_of_the_references_evenly(
     evaluate(chain.model, corpus=chain.corpus, out=tmp_path / "capped", settings=settings)
     capped = read_report(tmp_path / "capped").task("bits_per_byte").references
     whole = read_report(report).task("bits_per_byte").references
-    assert 500 < capped["kneser-ney"].conditions["training_tokens"] <= 1000
-    assert 3000 < capped["xz"].conditions["training_bytes"] <= 6000
+    conditions: dict[str, Any] = {name: item.conditions for name, item in capped.items()}
+    assert 500 < conditions["kneser-ney"]["training_tokens"] <= 1000
+    assert 3000 < conditions["xz"]["training_bytes"] <= 6000
     for name, reference in capped.items():
         value = reference.metrics["bits_per_byte"].value
         assert value > whole[name].metrics["bits_per_byte"].value
