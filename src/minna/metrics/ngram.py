@@ -13,7 +13,7 @@ Names: T positions (each document behind one boundary mark), G distinct grams of
 C distinct contexts (ranks of grams of the order below), V vocabulary. Rank -1 means never seen.
 """
 
-# ruff: noqa: N802, N803, N806, N815 - tensors carry shape letters
+# ruff: noqa: N802, N815 - tensors carry shape letters
 
 from __future__ import annotations
 

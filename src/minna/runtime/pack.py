@@ -30,7 +30,7 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.packed: Tensor = _mkldnn()._reorder_linear_weight(weight.detach(), None)  # noqa: SLF001
-        self.bias = None if bias is None else bias.detach()
+        self.bias = None if bias is None else bias.detach().clone()
         self._apply_linear: Any = _mkldnn()._linear_pointwise.default  # noqa: SLF001
 
     def forward(self, x: Tensor) -> Tensor:

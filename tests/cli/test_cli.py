@@ -1,0 +1,175 @@
+"""The command line: fast to start, clear when it is called wrongly, true to the README."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from minna.cli.main import main
+from tests.conftest import ROOT
+from tests.test_chain import FAST
+from tests.toy_chain import sentences
+
+VERBS = [
+    "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
+    "list", "train", "export", "evaluate", "compare", "release", "generate", "inspect",
+]  # fmt: skip
+
+
+def run(command, monkeypatch, capsys):
+    """Call `minna ...` in this process; return (exit status, stdout, stderr)."""
+    monkeypatch.setenv("MINNA_ALLOCATOR", "system")
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    status = 0
+    try:
+        main()
+    except SystemExit as error:
+        status = error.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_importing_minna_and_asking_for_help_load_nothing_heavy():
+    heavy = ("torch", "numpy", "pyarrow", "transformers", "matplotlib", "sentencepiece", "pydantic")
+    code = (
+        "import sys, contextlib, io, minna, minna.cli.main as m\n"
+        "sys.argv = ['minna', '--help']\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit): m.main()\n"
+        "assert 'quickstart' in out.getvalue()\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_a_real_example(verb, monkeypatch, capsys):
+    status, out, _ = run(f"minna {verb} --help", monkeypatch, capsys)
+    assert status == 0
+    assert f"minna {verb}" in re.sub(r"\s+", " ", out).partition("Example")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("minna train nosuch --corpus a --tokenizer b --out c", 2, "no recipe 'nosuch'"),
+        (
+            "minna train toy-gptneox --corpus a --tokenizer b --out c",
+            2,
+            "did you mean 'toy-gpt-neox'",
+        ),
+        (
+            "minna train toy-gpt2 --corpus a --tokenizer b --out c train.stps=1",
+            2,
+            "did you mean 'steps'",
+        ),
+        ("minna train toy-gpt2 --corpus nosuch --tokenizer b --out c", 1, "does not exist"),
+        ("minna inspect nosuch", 1, "does not exist"),
+        ("minna export nosuch --out x", 1, "does not exist"),
+        ("minna pipeline nosuch --out x", 2, "no pipeline 'nosuch'"),
+        ("minna generate nosuch 私は", 1, "nosuch"),
+        ("minna list cakes", 2, "lists: recipes, pipelines"),
+        ("minna nosuchverb", 2, "No such command"),
+        ("minna train toy-gpt2", 2, "Missing option"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong_without_a_traceback(
+    command, status, words, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(command, monkeypatch, capsys)
+    assert code == status
+    assert words in out + err
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_prints_recipes_for_people_and_for_machines(monkeypatch, capsys):
+    status, out, _ = run("minna list --json", monkeypatch, capsys)
+    assert status == 0 and "toy-gpt-neox" in json.loads(out)
+    _, out, _ = run("minna list recipes toy-gpt-neox", monkeypatch, capsys)
+    assert 'name = "toy-gpt-neox"' in out and "[model]" in out
+    _, out, _ = run("minna list pipelines quickstart --json", monkeypatch, capsys)
+    assert json.loads(out)["name"] == "quickstart"
+
+
+def commands(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_both_readmes_give_the_same_commands_and_every_link_leads_somewhere():
+    assert commands("README.md") == commands("README.ja.md")
+    for readme in ("README.md", "README.ja.md"):
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (ROOT / target).exists(), f"{readme} -> {target}"
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in commands("README.md"):
+        if line.startswith("make "):
+            assert f"\n{line.split()[1]}:" in makefile
+
+
+def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsys):
+    """Each in its order, at toy size: only the source of the text and the steps are made small."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "TEXTS").mkdir()
+    (tmp_path / "TEXTS" / "a.txt").write_text("\n".join(sentences(1500, seed=1)), encoding="utf-8")
+    work = (
+        "題\n作者\n\n"
+        + "吾輩《わがはい》は猫である。名前はまだ無い［＃「無い」に傍点］。\n" * 20
+        + "\n底本：「本」\n"
+    )
+    (tmp_path / "work.txt").write_bytes(work.encode("cp932"))
+    subprocess.run([sys.executable, "-m", "tarfile", "-c", "aozora.tar.xz", "work.txt"], check=True)
+    small = " ".join(FAST)
+    replaced = {
+        "corpus build tatoeba": "corpus build local --from TEXTS --documents line",
+        "corpus build local --from TEXTS ": "corpus build local --from TEXTS --documents line ",
+        "--vocab-size 4096": "--vocab-size 420",
+    }
+    done = 0
+    for line in commands("README.md"):
+        command = line.replace(".venv/bin/", "")
+        if not command.startswith("minna ") or "quickstart" in command:
+            continue
+        for old, new in replaced.items():
+            command = command.replace(old, new)
+        if command.startswith("minna train"):
+            command = re.sub(r" train\.steps=\d+", "", command) + " " + small
+        status, out, err = run(command, monkeypatch, capsys)
+        assert status == 0, f"{command}\n{err}"
+        assert out.strip()
+        done += 1
+    assert done >= 11
+    text = run("minna corpus cat build/aozora --limit 1", monkeypatch, capsys)[1]
+    assert "吾輩は猫である。" in text and "底本" not in text
+
+
+@pytest.mark.full
+def test_the_quickstart_runs_for_real(tmp_path):
+    """Needs the package index (67 MB) and about ten minutes."""
+    command = [
+        sys.executable,
+        "-m",
+        "minna.cli.main",
+        "quickstart",
+        "--out",
+        str(tmp_path / "q"),
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    figures = result["bits_per_byte"]
+    assert figures["this model"] < figures["kneser-ney"] < figures["xz"]
+    assert len(result["samples"]) == 3 and all(result["samples"].values())
