@@ -243,6 +243,70 @@ def test_a_longer_run_goes_on_where_the_shorter_ended(chain, tmp_path):
     assert artifact.read_manifest(run).counts["steps"].value == 14
 
 
+def test_a_run_does_not_go_on_with_other_text_or_fewer_steps(chain, tmp_path):
+    chosen, out = chain
+    stage = next(stage for stage in chosen.stage if stage.verb == "train")
+    run = tmp_path / "run"
+    shutil.copytree(out / "run", run)
+    text = tmp_path / "other.txt"
+    text.write_text("\n".join(sentences(900, seed=9)), encoding="utf-8")
+    other = build_corpus(
+        settings=BuildSettings(source="local", path=text, documents="line"), out=tmp_path / "corpus"
+    )
+    same = recipe.load(stage.recipe, overrides=stage.overrides)
+    with pytest.raises(TrainingError, match="trained on another corpus"):
+        recipe.run_recipe(same, corpus=other, tokenizer=out / "tokenizer", out=run)
+    fewer = recipe.load(stage.recipe, overrides=[*stage.overrides, "train.steps=6"])
+    with pytest.raises(TrainingError, match="stands at step 12, and train.steps is 6"):
+        recipe.run_recipe(fewer, corpus=out / "corpus", tokenizer=out / "tokenizer", out=run)
+    assert artifact.inspect(run)[1] == []
+
+
+def test_training_into_a_directory_that_is_no_run_is_refused(chain):
+    chosen, out = chain
+    stage = next(stage for stage in chosen.stage if stage.verb == "train")
+    same = recipe.load(stage.recipe, overrides=stage.overrides)
+    with pytest.raises(ArtifactError, match="is not a run"):
+        recipe.run_recipe(
+            same, corpus=out / "corpus", tokenizer=out / "tokenizer", out=out / "corpus"
+        )
+    assert artifact.inspect(out / "corpus")[1] == []
+
+
+def test_initial_weights_of_another_network_with_the_same_shapes_are_refused(chain, tmp_path):
+    chosen, out = chain
+    stage = next(stage for stage in chosen.stage if stage.verb == "train")
+    more = [*stage.overrides, f"init.from={(out / 'model').as_posix()}", "model.heads=4"]
+    other = recipe.load(stage.recipe, overrides=more)
+    with pytest.raises(UsageError, match="heads 2 there"):
+        recipe.run_recipe(
+            other, corpus=out / "corpus", tokenizer=out / "tokenizer", out=tmp_path / "more"
+        )
+
+
+def test_an_export_refuses_a_damaged_run_and_a_tokenizer_that_was_made_again(chain, tmp_path):
+    chosen, out = chain
+    run = tmp_path / "run"
+    shutil.copytree(out / "run", run)
+    weights = next((run / "checkpoints").glob("*/model.safetensors"))
+    newest = max((run / "checkpoints").glob("step-*")) / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    assert weights.exists()
+    with pytest.raises(ArtifactError, match="is damaged"):
+        export_run(run, out=tmp_path / "model")
+    shutil.copyfile(out / "run" / newest.relative_to(run), newest)
+    manifest = artifact.read_manifest(run)
+    parents = [
+        parent.model_copy(update={"sha256": "0" * 64}) if parent.role == "tokenizer" else parent
+        for parent in manifest.parents
+    ]
+    artifact.write_manifest(run, manifest.model_copy(update={"parents": parents}))
+    with pytest.raises(ArtifactError, match="not the one this run was trained with"):
+        export_run(run, out=tmp_path / "model")
+
+
 def test_a_tokenizer_of_another_size_than_the_weights_is_refused(chain, tmp_path):
     chosen, out = chain
     with pytest.raises(ArtifactError, match="a corpus is needed"):

@@ -2,7 +2,8 @@
 
 A stage names a verb, its settings, and earlier stages' directories by their `out`. The verbs
 themselves know whether their work is done (the key in minna.json), so a pipeline keeps no state of
-its own: run it again after a kill, an edit or a disk that filled up, and it does what is left.
+its own: run it again after a kill, an edit or a disk that filled up, and it does what is left. One
+thing is never thrown away: a run whose recipe or text has changed is refused by name.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ class CorpusStage:
 
         build_corpus(settings=_checked(BuildSettings, self.settings, self.out), out=root / self.out)
 
+    def check(self) -> None:
+        """Check the settings before anything runs."""
+        from minna.corpus import BuildSettings
+
+        _checked(BuildSettings, self.settings, self.out)
+
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class TokenizerStage:
@@ -55,6 +62,12 @@ class TokenizerStage:
 
         settings = recipe.load(self.recipe).tokenizer
         train_tokenizer(root / self.corpus, out=root / self.out, settings=settings)
+
+    def check(self) -> None:
+        """Check the recipe before anything runs."""
+        from minna import recipe
+
+        recipe.load(self.recipe)
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -79,6 +92,12 @@ class TrainStage:
             out=root / self.out,
         )
 
+    def check(self) -> None:
+        """Check recipe and overrides before anything runs."""
+        from minna import recipe
+
+        recipe.load(self.recipe, overrides=self.overrides)
+
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class ExportStage:
@@ -95,6 +114,12 @@ class ExportStage:
 
         settings = _checked(ExportSettings, self.settings, self.out)
         export_run(root / self.run_, out=root / self.out, settings=settings)
+
+    def check(self) -> None:
+        """Check the settings before anything runs."""
+        from minna.export import ExportSettings
+
+        _checked(ExportSettings, self.settings, self.out)
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -115,6 +140,12 @@ class EvaluateStage:
         evaluate(
             root / self.model, corpus=root / self.corpus, out=root / self.out, settings=settings
         )
+
+    def check(self) -> None:
+        """Check the settings before anything runs."""
+        from minna.evaluate import EvaluateSettings
+
+        _checked(EvaluateSettings, self.settings, self.out)
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -138,6 +169,12 @@ class ReleaseStage:
             out=root / self.out,
             settings=settings,
         )
+
+    def check(self) -> None:
+        """Check the settings before anything runs."""
+        from minna.release import ReleaseSettings
+
+        _checked(ReleaseSettings, self.settings, self.out)
 
 
 Stage = Annotated[
@@ -197,6 +234,8 @@ def load(name: str) -> Pipeline:
         raise UsageError(f"pipeline {name} is not TOML: {error}", remedy="correct it") from error
     pipeline = _checked(Pipeline, content, name)
     _check_order(pipeline)
+    for stage in pipeline.stage:
+        stage.check()
     return pipeline
 
 

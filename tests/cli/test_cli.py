@@ -9,11 +9,11 @@ import subprocess
 import sys
 
 import pytest
-
-from minna.cli.main import main
 from tests.conftest import ROOT
 from tests.test_chain import FAST
 from tests.toy_chain import sentences
+
+from minna.cli.main import main
 
 VERBS = [
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",

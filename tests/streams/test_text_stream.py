@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.toys import EOS, MemoryShards
 
 from minna.errors import DataError
 from minna.streams.shards import Shard
 from minna.streams.text import TextStream, TextStreamSettings, row_starts
-from tests.toys import EOS, MemoryShards
 
 
 def stream(
@@ -34,10 +36,10 @@ def test_rows_cover_the_ribbon_without_gaps_and_never_leave_it(lengths, row_toke
     assert all(start + row_tokens + 1 <= ends[-1] for start in starts)
     if len(starts):
         assert starts[0] == 0
-        assert all(0 < b - a <= row_tokens + 1 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(0 < b - a <= row_tokens + 1 for a, b in itertools.pairwise(starts))
     if rows == "document_start":
         boundaries = {0, *ends.tolist()}
-        for before, start in zip(starts, starts[1:], strict=False):
+        for before, start in itertools.pairwise(starts):
             if int(start) not in boundaries:
                 # only a document longer than the row goes on in the next
                 assert not [b for b in boundaries if before < b <= before + row_tokens + 1]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from filelock import FileLock
 from tests.toys import same_bits, toy_parts, weights
-from tests.train.test_invariants import settings
+from tests.train.test_invariants import settings, train
 
 from minna.errors import ArtifactError, TrainingError
 from minna.train import checkpoint
-from minna.train.loop import sole_user, train
+from minna.train.loop import sole_user
 from minna.train.precision import Numerics
 from minna.train.protocols import Evaluation
 
@@ -87,7 +87,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path):
 
 
 def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):
-    real = checkpoint.save_file
+    real = checkpoint.save_tensors
     calls = {"n": 0}
 
     def full(tensors, path):
@@ -97,7 +97,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(ArtifactError, match="disk is full"):
         train(toy_parts(), settings=settings(), numerics=EAGER, run=tmp_path)
     good = checkpoint.newest_good(tmp_path)
@@ -107,6 +107,68 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypa
     resumed = toy_parts()
     train(resumed, settings=settings(), numerics=EAGER, run=tmp_path)
     assert same_bits(weights(straight), weights(resumed))
+
+
+def test_a_disk_that_is_really_full_is_said_so(tmp_path):
+    """A file-size limit makes the operating system itself refuse the write inside safetensors."""
+    resource = pytest.importorskip("resource")
+    code = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from minna.artifact.tensors import save_tensors\n"
+        "from minna.errors import ArtifactError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: save_tensors({'x': torch.zeros(100_000)}, Path(sys.argv[1]) / 'x.safetensors')\n"
+        "except ArtifactError as error: print('said:', error.rule)\n"
+    )
+    del resource
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "said: cannot write" in done.stdout or "said: the disk is full" in done.stdout
+
+
+def test_a_damaged_newest_checkpoint_never_pushes_out_a_good_one(tmp_path):
+    train(toy_parts(), settings=settings(keep=1), numerics=EAGER, run=tmp_path)
+    newest = checkpoint.saved(tmp_path)[-1]
+    older = newest.with_name("step-00000008")
+    checkpoint.shutil.copytree(newest, older)
+    (newest / "state.json").write_text("{", encoding="utf-8")
+    parts = toy_parts()
+    progress = checkpoint.Progress(step=9)
+    checkpoint.save(parts, run=tmp_path, progress=progress, numerics={}, keep=1)
+    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000009"]
+    assert checkpoint.newest_good(tmp_path) is not None
+
+
+def test_frozen_parameters_come_out_as_they_went_in(tmp_path):
+    parts = toy_parts()
+    before = weights(parts)
+    parts.model.embed.weight.requires_grad_(False)
+    object.__setattr__(parts, "frozen", ["embed.weight"])
+    train(parts, settings=settings(), numerics=EAGER, run=tmp_path)
+    after = weights(parts)
+    assert torch.equal(before["embed.weight"], after["embed.weight"])
+    assert not torch.equal(before["layers.0.mlp.up.weight"], after["layers.0.mlp.up.weight"])
+
+    def thief(model):
+        with torch.no_grad():
+            model.embed.weight += 1
+        return Evaluation()
+
+    object.__setattr__(parts, "evaluators", [thief])
+    with pytest.raises(TrainingError, match="frozen parameters has changed"):
+        train(parts, settings=settings(steps=14), numerics=EAGER, run=tmp_path)
+
+
+def test_a_log_cut_in_the_middle_of_a_character_is_read_up_to_there(tmp_path):
+    from minna.train.log import read_log
+
+    whole = '{"step": 1, "event": "sample", "text": "行\u2028末"}\n{"step": 2, "text": "日'.encode()
+    (tmp_path / "log.jsonl").write_bytes(whole[:-1])
+    assert [entry["step"] for entry in read_log(tmp_path)] == [1]
+    assert read_log(tmp_path)[0]["text"] == "行\u2028末"
 
 
 def test_ctrl_c_saves_and_the_run_goes_on_exactly(tmp_path):
@@ -138,8 +200,8 @@ KILLED = """
 import sys, threading, os, time, signal
 from pathlib import Path
 from tests.toys import toy_parts
-from tests.train.test_invariants import settings, EAGER
-from minna.train.loop import train, sole_user
+from tests.train.test_invariants import settings, train, EAGER
+from minna.train.loop import sole_user
 run, seconds = Path(sys.argv[1]), float(sys.argv[2])
 if seconds:
     threading.Timer(seconds, lambda: os._exit(9)).start()

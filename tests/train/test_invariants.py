@@ -9,12 +9,19 @@ import pytest
 import torch
 from tests.toys import EOS, same_bits, toy_parts, weights
 
-from minna.train.loop import TrainSettings, train
+from minna.train import checkpoint, loop
+from minna.train.loop import TrainSettings
 from minna.train.optim import AdamWSettings, MuonSettings
 from minna.train.precision import Numerics, compile_or_fall_back
 from minna.train.step import take_step
 
 EAGER = Numerics(device="cpu", precision="fp32", compile="off", peak=1e11)
+
+
+def train(parts, *, settings, numerics, run):
+    """The loop from the newest good checkpoint, as a recipe calls it."""
+    found = checkpoint.newest_good(run)
+    return loop.train(parts, settings=settings, numerics=numerics, run=run, found=found)
 
 
 def run_steps(parts, steps, total=20, autocast=None):

@@ -4,7 +4,7 @@
 the work is already done, `inspect` tells whether it is intact.
 """
 
-from minna.artifact.atomic import replace_file, writing
+from minna.artifact.atomic import Draft, replace_file, writing
 from minna.artifact.manifest import (
     MANIFEST_NAME,
     Count,
@@ -23,6 +23,7 @@ from minna.artifact.verify import Finding, inspect
 __all__ = [
     "MANIFEST_NAME",
     "Count",
+    "Draft",
     "Finding",
     "Kind",
     "Licence",

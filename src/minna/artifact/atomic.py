@@ -69,8 +69,6 @@ def writing(
         ArtifactError: somebody else is writing it, the disk is full, or `out` holds something else.
     """
     parents = parents or []
-    recover(out)
-    _refuse_foreign(out, kind)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     lock = FileLock(out.with_name(f".{out.name}.lock"))
@@ -82,9 +80,10 @@ def writing(
         ) from error
     start = time.monotonic()
     try:
+        recover(out)
+        _refuse_foreign(out, kind)
         draft = Draft(partial, resumed=_open_partial(partial, kind, settings, parents))
         yield draft
-        (partial / _KEY_FILE).unlink()
         manifest = new_manifest(
             kind,
             settings=settings,
@@ -96,6 +95,7 @@ def writing(
             wall_seconds=round(time.monotonic() - start, 3),
         )
         write_manifest(partial, manifest)
+        (partial / _KEY_FILE).unlink()
         _swap(partial, out)
     except OSError as error:
         raise disk_error(error, out) from error
@@ -143,6 +143,8 @@ def _open_partial(
     key = key_of(kind, settings=settings, parents=parents)
     key_file = partial / _KEY_FILE
     if key_file.is_file() and key_file.read_text(encoding="utf-8") == key:
+        for cut in partial.rglob(".*.tmp"):  # what a kill inside replace_file left
+            cut.unlink()
         return True
     if partial.exists():
         shutil.rmtree(partial)
@@ -154,7 +156,7 @@ def _open_partial(
 def _swap(partial: Path, out: Path) -> None:
     for file in partial.rglob("*"):
         if file.is_file():
-            with file.open("rb") as handle:
+            with file.open("r+b") as handle:  # Windows flushes only writable handles
                 os.fsync(handle.fileno())
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()

@@ -6,6 +6,7 @@ remedy without a traceback; a bug keeps its traceback.
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -41,15 +42,15 @@ def main() -> None:
     """Run the command line (the `minna` program)."""
     from minna.cli import verbs
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # redirected output on Windows is not UTF-8
+            stream.reconfigure(encoding="utf-8")
     verbs.register(app)
     try:
-        app()
+        app()  # turns Ctrl-C into exit status 130
     except MinnaError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _run(name: str, out: Path, *, as_json: bool) -> None:
         lines += ["", "Bits per byte on held-out text (lower is better):"]
         lines += [f"  {key:<12} {value:.3f}" for key, value in figures.items()]
     if place is not None:
-        lines += ["", *_closing(place, ends)]
+        lines += ["", *_closing(name, place, ends)]
     emit(result, as_json=as_json, text="\n".join(lines))
 
 
@@ -84,16 +84,20 @@ def _figures(report: Path) -> dict[str, float]:
     return figures
 
 
-def _closing(release: Path, ends: dict[str, Path]) -> list[str]:
+def _closing(name: str, model: Path, ends: dict[str, Path]) -> list[str]:
     """What to expect of it, where it lies, what to try next."""
     run = ends.get("train")
-    return [
+    card = " (README.md is its card)" if "release" in ends else ""
+    expect = (
         "At this size it writes short, mostly grammatical sentences. It knows no facts, keeps to",
         "no topic over several sentences, and cannot translate or follow instructions.",
         "",
-        f"The release is {release} (README.md is its card); transformers loads it as it is.",
+    )
+    return [
+        *(expect if name == "quickstart" else ()),
+        f"The model is {model}{card}; transformers loads it as it is.",
         "Try next:",
-        f"  minna generate {release} 日本の --samples 5",
-        f"  minna inspect {release}",
+        f"  minna generate {model} 日本の --samples 5",
+        f"  minna inspect {model}",
         *([f"  open {run / 'report.html'}"] if run is not None else []),
     ]

@@ -17,18 +17,19 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from minna import artifact
 from minna.artifact.files import write_text_atomically
+from minna.artifact.tensors import save_tensors
+from minna.artifact.verify import verify
 from minna.console import say
 from minna.errors import ArtifactError
 from minna.models import Decoder, find_family
 from minna.models.family import build
 from minna.recipe import load
 from minna.tokenizer.load import Tokenizer, load_tokenizer
-from minna.train.checkpoint import load_model_state, newest_good
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _TOKENIZER_FILES = (
@@ -58,26 +59,25 @@ class ExportSettings:
 
 
 def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
-    """Write the newest checkpoint of a finished run as a model dir.
+    """Write the last checkpoint of a finished run as a model dir.
 
     Raises:
-        ArtifactError: the run is unfinished, damaged, or its tokenizer is gone.
+        ArtifactError: the run is unfinished or damaged, or its tokenizer is gone or another one.
     """
     settings = settings or ExportSettings()
-    manifest = artifact.read_manifest(run, kind="run")
+    artifact.read_manifest(run, kind="run")
+    manifest = verify(run)
     parents = [artifact.parent_of(run, role="run", kind="run")]
     values = asdict(settings)
     if artifact.unchanged(out, key=artifact.key_of("model", settings=values, parents=parents)):
         say(f"{out}: this run is exported already")
         return out
-    tokenizer = Path(manifest.parent("tokenizer").path)
+    tokenizer = _tokenizer_of(manifest)
     words = load_tokenizer(tokenizer)
     recipe = load(str(run / "recipe.toml"))
-    checkpoint = newest_good(run)
-    if checkpoint is None:
-        raise ArtifactError(f"{run} has no checkpoint", remedy="train it first")
+    weights = next(name for name in manifest.files if name.endswith("/model.safetensors"))
     model = build(recipe.model, vocab=words.vocab_size)
-    model.load_state_dict(load_model_state(checkpoint))
+    model.load_state_dict(load_file(run / weights))
     with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
         write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
         for name in _TOKENIZER_FILES:
@@ -88,6 +88,22 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
         draft.licences = manifest.licences
         draft.legal = manifest.legal
     return out
+
+
+def _tokenizer_of(manifest: artifact.Manifest) -> Path:
+    """Return the tokenizer the run was trained with, unchanged.
+
+    Raises:
+        ArtifactError: it is gone, or another one lies in its place: its ids would mean other words.
+    """
+    parent = manifest.parent("tokenizer")
+    found = artifact.parent_of(Path(parent.path), role="tokenizer")
+    if found.sha256 != parent.sha256:
+        raise ArtifactError(
+            f"the tokenizer at {parent.path} is not the one this run was trained with",
+            remedy="put that one back, or train again with the new one",
+        )
+    return Path(parent.path)
 
 
 def write_model(
@@ -110,6 +126,7 @@ def write_model(
     ids = {name: number for name, number in ids.items() if number >= 0}
     content = {
         **record.config_to_disk(model.config),
+        "architectures": [record.auto_class],
         **ids,
         "dtype": settings.dtype,
         "torch_dtype": settings.dtype,
@@ -134,7 +151,7 @@ def _write_weights(out: Path, disk: dict[str, Tensor], settings: ExportSettings)
     plan = split_torch_state_dict_into_shards(disk, max_shard_size=settings.shard_bytes)
     for name, tensors in plan.filename_to_tensors.items():
         # transformers refuses a file whose metadata does not say which framework wrote it
-        save_file({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
+        save_tensors({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         write_text_atomically(out / "model.safetensors.index.json", _json(index))

@@ -20,6 +20,8 @@ from minna.models.decoder import Decoder, DecoderConfig
 from minna.models.weights import gpt2, gpt_neox
 
 _FORBID = ConfigDict(extra="forbid")
+Size = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -27,15 +29,15 @@ class Gpt2Shape:
     """GPT-2 (Radford et al. 2019): learned positions, layer norm, tied head, biases everywhere."""
 
     family: Literal["gpt2"] = "gpt2"
-    layers: int
-    width: int
-    heads: int
-    ffn: int
-    context: int = 1024
-    vocab: int | None = None
+    layers: Size
+    width: Size
+    heads: Size
+    ffn: Size
+    context: Size = 1024
+    vocab: Size | None = None
     norm_eps: float = 1e-5
     activation: Literal["gelu", "gelu_tanh"] = "gelu_tanh"
-    dropout: float = 0.1
+    dropout: Share = 0.1
     init_std: float = 0.02
     tied: bool = True
 
@@ -66,19 +68,19 @@ class GptNeoXShape:
     """
 
     family: Literal["gpt_neox"] = "gpt_neox"
-    layers: int
-    width: int
-    heads: int
-    ffn: int
-    context: int = 2048
-    vocab: int | None = None
+    layers: Size
+    width: Size
+    heads: Size
+    ffn: Size
+    context: Size = 2048
+    vocab: Size | None = None
     norm_eps: float = 1e-5
     residual: Literal["sequential", "parallel"] = "sequential"
     rotary_fraction: float = 1.0
     rotary_base: float = 10000.0
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     attention_bias: bool = True
-    dropout: float = 0.0
+    dropout: Share = 0.0
     init_std: float = 0.02
     tied: bool = False
 
@@ -116,7 +118,6 @@ class Family:
         model_type: as in config.json.
         auto_class: the transformers class that loads an export.
         parts: short name -> parameter-name pattern, for `trainable` and `init.parts`.
-        shard_units: module patterns that are sharded as a unit.
         config_to_disk: decoder config -> config.json fields.
         config_from_disk: config.json fields -> decoder config.
         to_disk / from_disk: state dicts, ours <-> Hugging Face names.
@@ -126,7 +127,6 @@ class Family:
     model_type: str
     auto_class: str
     parts: dict[str, str]
-    shard_units: tuple[str, ...]
     config_to_disk: Callable[[DecoderConfig], dict[str, Any]]
     config_from_disk: Callable[[dict[str, Any]], DecoderConfig]
     to_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
@@ -141,7 +141,6 @@ FAMILIES = {
         model_type="gpt2",
         auto_class="GPT2LMHeadModel",
         parts=_PARTS,
-        shard_units=("layers.*",),
         config_to_disk=gpt2.config_to_disk,
         config_from_disk=gpt2.config_from_disk,
         to_disk=gpt2.to_disk,
@@ -152,7 +151,6 @@ FAMILIES = {
         model_type="gpt_neox",
         auto_class="GPTNeoXForCausalLM",
         parts=_PARTS,
-        shard_units=("layers.*",),
         config_to_disk=gpt_neox.config_to_disk,
         config_from_disk=gpt_neox.config_from_disk,
         to_disk=gpt_neox.to_disk,

@@ -3,4 +3,6 @@
 from minna.objectives.causal_lm import CausalLM, CausalLMSettings
 from minna.objectives.linear_cross_entropy import linear_cross_entropy
 
-__all__ = ["CausalLM", "CausalLMSettings", "linear_cross_entropy"]
+OBJECTIVES = {"causal_lm": CausalLM}
+
+__all__ = ["OBJECTIVES", "CausalLM", "CausalLMSettings", "linear_cross_entropy"]

@@ -5,24 +5,25 @@ The only file that knows every room of training. The loop below it knows none.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from minna import artifact
 from minna.artifact.files import sha256_file, write_text_atomically
 from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
-from minna.console import say
-from minna.errors import TrainingError, UsageError
+from minna.console import say, warn
+from minna.errors import ArtifactError, TrainingError, UsageError
 from minna.models import Decoder, build
 from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
 from minna.models.trainable import set_trainable
-from minna.objectives import CausalLM
+from minna.objectives import OBJECTIVES
 from minna.recipe.evaluators import bits_per_byte, samples
 from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
 from minna.runtime.load import load_model
@@ -42,6 +43,7 @@ _FREE = {
     "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
 }
 _HOPED_SHARE = 0.3
+_INPUTS = "inputs.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,11 @@ class _Inputs:
     corpus: Path
     tokenizer: Path
     parents: list[artifact.Parent]
+
+    def digests(self) -> dict[str, str]:
+        """Hash what each input holds, not when it was made: an identical rebuild is the same."""
+        places = {"corpus": self.corpus, "tokenizer": self.tokenizer}
+        return {role: _content_digest(place) for role, place in places.items()}
 
 
 def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> Path:
@@ -66,38 +73,57 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
     Raises:
         TrainingError: the directory holds another run, or training cannot go on.
     """
-    inputs = _Inputs(
-        corpus=corpus,
-        tokenizer=tokenizer,
-        parents=[
-            artifact.parent_of(corpus, role="corpus", kind="corpus"),
-            artifact.parent_of(tokenizer, role="tokenizer"),
-        ],
-    )
+    parents = [
+        artifact.parent_of(corpus, role="corpus", kind="corpus"),
+        artifact.parent_of(tokenizer, role="tokenizer"),
+    ]
+    base = Path(recipe.init.from_)
+    if recipe.init.from_ and (base / artifact.MANIFEST_NAME).is_file():
+        parents.append(artifact.parent_of(base, role="init"))
+    inputs = _Inputs(corpus=corpus, tokenizer=tokenizer, parents=parents)
     settings = resolved(recipe)
     if artifact.unchanged(
         out, key=artifact.key_of("run", settings=settings, parents=inputs.parents)
     ):
         say(f"{out}: this recipe is trained on these inputs already")
         return out
+    _refuse_other_kind(out)
     with sole_user(out):
-        _refuse_other_run(out, settings)
+        found = checkpoint.newest_good(out)
+        if found is not None:
+            _refuse_other_run(out, settings, inputs)
+            _refuse_fewer_steps(found, recipe)
+        _warn_of_other_tokenizer(recipe, inputs.tokenizer)
+        # from here on it is unfinished again, whatever it was before
+        (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
         write_text_atomically(out / "recipe.toml", to_toml(recipe))
+        write_text_atomically(out / _INPUTS, json.dumps(inputs.digests(), indent=1) + "\n")
         tokens = write_tokens(corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads())
-        numerics = settle_numerics(recipe.train, run=out)
-        parts = build_parts(recipe, tokens=tokens, tokenizer=tokenizer, numerics=numerics)
+        numerics = settle_numerics(recipe.train, found=found)
+        parts = build_parts(
+            recipe, tokens=tokens, tokenizer=tokenizer, numerics=numerics, fresh=found is None
+        )
         for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
             say(line)
-        done = train(parts, settings=recipe.train, numerics=numerics, run=out)
+        done = train(parts, settings=recipe.train, numerics=numerics, run=out, found=found)
         write_report(out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe))
         if done.step < recipe.train.steps:
             raise KeyboardInterrupt
-        _finish(out, recipe, inputs, done)
+        _finish(out, recipe, inputs, parts, done)
     return out
 
 
-def build_parts(recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics) -> Parts:
+def build_parts(
+    recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics, fresh: bool
+) -> Parts:
     """Put the parts of a run together.
+
+    Args:
+        recipe: what to build.
+        tokens: token shards of the corpus.
+        tokenizer: the tokenizer directory.
+        numerics: device and arithmetic.
+        fresh: whether weights must be initialised (no checkpoint will replace them).
 
     Raises:
         UsageError: the sections do not fit the tokenizer or each other.
@@ -106,7 +132,15 @@ def build_parts(recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Nume
     rank, ranks = 0, 1
     accumulation = check_step_tokens(recipe, ranks=ranks)
     model = build(recipe.model, vocab=words.vocab_size)
-    _initialise(model, recipe)
+    if fresh:
+        _initialise(model, recipe)
+    objective = OBJECTIVES[recipe.objective.kind]()
+    if accumulation > 1 and not objective.splittable:
+        raise UsageError(
+            f"objective {recipe.objective.kind} needs the whole step in one batch, and "
+            f"train.tokens_per_step asks for {accumulation} micro-batches",
+            remedy="raise train.micro_batch_rows or lower train.tokens_per_step",
+        )
     short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
     if numerics.device == "cpu" and numerics.compile == "on" and short:
         model.attention_kind = "explicit"
@@ -123,7 +157,7 @@ def build_parts(recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Nume
     frozen = set_trainable(model, patterns=recipe.trainable)
     return Parts(
         model=model,
-        objective=CausalLM(),
+        objective=objective,
         stream=stream,
         optimisers=make_optimisers(model, settings=recipe.optim),
         schedule=recipe.schedule,
@@ -183,9 +217,18 @@ def _initialise(model: Decoder, recipe: Recipe) -> None:
     theirs = source.decoder.state_dict()
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
-    if wrong or set(theirs) - set(ours):
+    # the same shapes can still be another network (heads, rotation, residual, activation)
+    free = {"dropout", "init_std", "residual_init", "context"}
+    mine, its = asdict(model.config), asdict(source.decoder.config)
+    differing = [
+        f"{key} {its[key]!r} there"
+        for key in mine
+        if key not in free | {"vocab"} and mine[key] != its[key]
+    ]
+    if wrong or differing:
         raise UsageError(
-            f"init.from {recipe.init.from_} does not fit [model]: {', '.join(wrong[:4])}",
+            f"init.from {recipe.init.from_} does not fit [model]: "
+            f"{', '.join([*differing, *wrong][:4])}",
             remedy="give [model] the shape of that model dir's config.json",
         )
     model.load_state_dict(theirs)
@@ -205,22 +248,77 @@ def _threads() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def _refuse_other_run(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a run of other settings.
+def _content_digest(place: Path) -> str:
+    files = artifact.read_manifest(place).files
+    text = "".join(f"{name} {entry.sha256}\n" for name, entry in sorted(files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_other_kind(out: Path) -> None:
+    """Refuse a directory that holds something else than a run: a slip in --out costs nothing.
 
     Raises:
-        TrainingError: naming every setting that differs.
+        ArtifactError: `out` is not empty and no run.
     """
-    file = out / "recipe.toml"
-    if not file.is_file() or not checkpoint.saved(out):
+    if not out.exists() or (out / "recipe.toml").is_file():
         return
-    before = resolved(check(tomllib.loads(file.read_text(encoding="utf-8"))))
-    differing = _differences(before, settings)
+    inside = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    if inside and inside != ["tokens"]:
+        raise ArtifactError(
+            f"{out} exists and is not a run (it holds {', '.join(sorted(inside)[:4])})",
+            remedy="choose another --out",
+        )
+
+
+def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> None:
+    """Refuse to go on with a run of other settings, or on other text.
+
+    Raises:
+        TrainingError: naming every setting, or the input, that differs.
+    """
+    text = (out / "recipe.toml").read_text(encoding="utf-8")
+    differing = _differences(resolved(check(tomllib.loads(text))), settings)
     if differing:
         raise TrainingError(
             f"{out} holds a run with other settings: {'; '.join(differing)}",
             remedy="choose another --out, or give the settings it was started with",
         )
+    before = json.loads((out / _INPUTS).read_text(encoding="utf-8"))
+    changed = [role for role, digest in inputs.digests().items() if before.get(role) != digest]
+    if changed:
+        raise TrainingError(
+            f"{out} was trained on another {' and another '.join(changed)} than the one given now",
+            remedy="choose another --out for the new one (or remove the run to start again)",
+        )
+
+
+def _refuse_fewer_steps(found: Path, recipe: Recipe) -> None:
+    """Refuse to end a run before where it stands, which would pass off its weights as finished.
+
+    Raises:
+        TrainingError: naming both numbers.
+    """
+    step = checkpoint.step_of(found)
+    if step > recipe.train.steps:
+        raise TrainingError(
+            f"the run stands at step {step}, and train.steps is {recipe.train.steps}",
+            remedy="give train.steps not below that, or choose another --out",
+        )
+
+
+def _warn_of_other_tokenizer(recipe: Recipe, tokenizer: Path) -> None:
+    """Say so when the tokenizer given is not what the recipe's [tokenizer] describes."""
+    manifest = artifact.read_manifest(tokenizer)
+    if manifest.kind != "tokenizer":
+        return
+    wanted = resolved(recipe)["tokenizer"]
+    other = [
+        f"{key} is {manifest.settings[key]!r}, not {value!r}"
+        for key, value in wanted.items()
+        if key in manifest.settings and manifest.settings[key] != value
+    ]
+    if other:
+        warn(f"the tokenizer {tokenizer} differs from the recipe's: {'; '.join(other)}")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -234,14 +332,15 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
     return out
 
 
-def _finish(out: Path, recipe: Recipe, inputs: _Inputs, done: checkpoint.Progress) -> None:
-    """Write the manifest of a finished run."""
-    last = checkpoint.newest_good(out)
-    assert last is not None, "a finished run has a checkpoint"
-    files = [out / name for name in ("recipe.toml", "log.jsonl", "report.html")]
+def _finish(
+    out: Path, recipe: Recipe, inputs: _Inputs, parts: Parts, done: checkpoint.Progress
+) -> None:
+    """Write the manifest of a finished run: it names the files of the last checkpoint by hash."""
+    last = checkpoint.saved(out)[-1]
+    files = [out / name for name in ("recipe.toml", _INPUTS, "log.jsonl", "report.html")]
     files += sorted(path for path in last.iterdir() if path.is_file())
     corpus = artifact.read_manifest(inputs.corpus)
-    parameters = sum(t.numel() for t in load_file(last / "model.safetensors").values())
+    parameters = sum(p.numel() for p in parts.model.parameters())
     manifest = new_manifest(
         "run",
         settings=resolved(recipe),

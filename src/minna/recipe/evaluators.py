@@ -59,8 +59,11 @@ def _spread(shards: TokenShards, *, limit: int) -> tuple[np.ndarray, np.ndarray,
     stride = max(1, math.ceil(shards.documents / limit))
     pieces: list[np.ndarray] = []
     size = 0
+    skipped = 0
     for shard in shards.shards:
-        for document in range(0, shard.documents, stride):
+        first = -skipped % stride
+        skipped += shard.documents
+        for document in range(first, shard.documents, stride):
             begin, end = shard.offsets[document], shard.offsets[document + 1]
             pieces.append(np.asarray(shard.tokens[begin:end], dtype=np.int64))
             size += int(shard.byte_ends[document + 1] - shard.byte_ends[document])

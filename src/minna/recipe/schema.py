@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.family import Gpt2Shape, GptNeoXShape, ModelShape
 from minna.objectives import CausalLMSettings
@@ -139,6 +140,7 @@ def check(content: Mapping[str, Any]) -> Recipe:
             remedy="correct the key or value; `minna list recipes NAME` prints a whole recipe",
         ) from error
     _check_across(recipe)
+    warn_of_odd_settings(recipe)
     return recipe
 
 
@@ -231,6 +233,15 @@ def _check_across(recipe: Recipe) -> None:
             remedy="shorten the rows or lengthen the context",
         )
     check_step_tokens(recipe, ranks=1)
+
+
+def warn_of_odd_settings(recipe: Recipe) -> None:
+    """Say what is allowed and hardly meant."""
+    if recipe.schedule.warmup >= recipe.train.steps:
+        warn(
+            f"schedule.warmup {recipe.schedule.warmup} is not below train.steps "
+            f"{recipe.train.steps}: the rate never reaches its peak"
+        )
 
 
 def check_step_tokens(recipe: Recipe, *, ranks: int) -> int:

@@ -60,16 +60,21 @@ def write_tokens(corpus: Path, *, tokenizer: Path, out: Path, threads: int = 2) 
                 _write_shard(file, split, words, draft.path / f"{split}-{number:05d}", threads)
             bar.advance(task)
         for split in _SPLITS:
-            shards = TokenShards(draft.path, split=split, dtype=token_dtype(words.vocab_size))
-            draft.count(f"{split}_documents", shards.documents, "documents")
-            draft.count(f"{split}_tokens", shards.tokens, "tokens")
-            draft.count(f"{split}_bytes", shards.bytes, "bytes of UTF-8, one more a document")
+            _count(draft, split, token_dtype(words.vocab_size))
         if not draft.counts["train_documents"].value:
             raise DataError(
                 f"the corpus {corpus} has no training documents",
                 remedy="build it with more documents, or with smaller --valid and --test",
             )
     return out
+
+
+def _count(draft: artifact.Draft, split: str, dtype: np.dtype[Any]) -> None:
+    """Count a split. A function, so that its memory maps are gone before the folder is renamed."""
+    shards = TokenShards(draft.path, split=split, dtype=dtype)
+    draft.count(f"{split}_documents", shards.documents, "documents")
+    draft.count(f"{split}_tokens", shards.tokens, "tokens")
+    draft.count(f"{split}_bytes", shards.bytes, "bytes of UTF-8, one more a document")
 
 
 def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: int) -> None:

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from minna import artifact
 from minna.artifact.files import write_text_atomically
+from minna.artifact.tensors import save_tensors
 from minna.artifact.verify import verify
 from minna.console import warn
 from minna.errors import ArtifactError, TrainingError
+from minna.train.precision import random_state, set_random_state
 from minna.train.protocols import Parts
-
-_LAST = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,10 @@ class Progress:
 def save(
     parts: Parts, *, run: Path, progress: Progress, numerics: dict[str, Any], keep: int
 ) -> Path:
-    """Write checkpoints/step-N and, last of all, the pointer to it; drop all but `keep` older ones.
+    """Write checkpoints/step-N, then drop all but the `keep` newest.
+
+    Checkpoints of later steps belong to a future that a damaged one made us leave; they go first,
+    so that they can never push out a good one.
 
     Raises:
         ArtifactError: the disk is full; the checkpoints of before are untouched.
@@ -53,15 +56,19 @@ def save(
         "tokens": progress.tokens,
         "seconds": progress.seconds,
         "stream": parts.stream.state_dict(),
-        "random": base64.b64encode(bytes(torch.get_rng_state().tolist())).decode(),
+        "random": {
+            name: base64.b64encode(bytes(value.tolist())).decode()
+            for name, value in random_state().items()
+        },
         "numerics": numerics,
     }
     with artifact.writing(out, kind="checkpoint", settings={"step": progress.step}) as draft:
-        save_file(_own(parts.model.state_dict()), draft.path / "model.safetensors")
-        save_file(_own(parts.objective.state_dict()), draft.path / "objective.safetensors")
-        save_file(_optimiser_tensors(parts), draft.path / "optimiser.safetensors")
+        save_tensors(_own(parts.model.state_dict()), draft.path / "model.safetensors")
+        save_tensors(_own(parts.objective.state_dict()), draft.path / "objective.safetensors")
+        save_tensors(_optimiser_tensors(parts), draft.path / "optimiser.safetensors")
         write_text_atomically(draft.path / "state.json", json.dumps(state, indent=1))
-    write_text_atomically(folder / _LAST, out.name + "\n")
+    for later in [path for path in saved(run) if path.name > out.name]:
+        shutil.rmtree(later)
     for old in saved(run)[:-keep]:
         shutil.rmtree(old)
     return out
@@ -99,6 +106,11 @@ def numerics_of(checkpoint: Path) -> dict[str, Any]:
     return _state(checkpoint)["numerics"]
 
 
+def step_of(checkpoint: Path) -> int:
+    """Return how many updates a checkpoint has behind it."""
+    return int(_state(checkpoint)["step"])
+
+
 def restore(parts: Parts, *, checkpoint: Path) -> Progress:
     """Put weights, optimiser, objective, stream and random state back.
 
@@ -116,8 +128,12 @@ def restore(parts: Parts, *, checkpoint: Path) -> Progress:
         ) from error
     _restore_optimisers(parts, load_file(checkpoint / "optimiser.safetensors"))
     parts.stream.load_state_dict(state["stream"])
-    random = torch.tensor(list(base64.b64decode(state["random"])), dtype=torch.uint8)
-    torch.set_rng_state(random)
+    set_random_state(
+        {
+            name: torch.tensor(list(base64.b64decode(text)), dtype=torch.uint8)
+            for name, text in state["random"].items()
+        }
+    )
     return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
 
 
@@ -163,7 +179,8 @@ def _restore_optimisers(parts: Parts, tensors: dict[str, Tensor]) -> None:
         for full in [key for key in left if key.startswith(f"{name}/")]:
             value = left.pop(full)
             key = full.removeprefix(f"{name}/")
-            state[key] = value if value.ndim == 0 else value.to(parameter.device)
+            # a copy: what load_file returns lies in the mapped file, which will be deleted
+            state[key] = value.to(parameter.device, copy=True)
     if left:
         raise TrainingError(
             f"the checkpoint has optimiser state of {len(left)} unknown: {sorted(left)[:3]}",

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from minna.artifact.files import write_text_atomically
+from minna.artifact.files import disk_error, write_text_atomically
 
 LOG = "log.jsonl"
 
@@ -22,10 +22,11 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     entries: list[dict[str, Any]] = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    # by bytes: a sampled text may hold characters that str.splitlines takes for line ends
+    for line in file.read_bytes().split(b"\n"):
         try:
             entries.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError):
             break
     return entries
 
@@ -41,7 +42,7 @@ class RunLog:
     def __init__(self, run: Path, *, step: int) -> None:
         from tensorboardX import SummaryWriter
 
-        kept = [entry for entry in read_log(run) if entry["step"] <= step]
+        kept = [entry for entry in read_log(run) if step and entry["step"] <= step]
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
         write_text_atomically(run / LOG, text)
         self._file = (run / LOG).open("a", encoding="utf-8", newline="\n")
@@ -74,5 +75,8 @@ class RunLog:
 
     def _line(self, entry: dict[str, Any]) -> None:
         rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in entry.items()}
-        self._file.write(json.dumps(rounded, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(rounded, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise disk_error(error, Path(self._file.name)) from error

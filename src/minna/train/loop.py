@@ -8,11 +8,12 @@ Start order is the run's own newest intact checkpoint, else whatever the recipe 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import signal
 import time
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,6 +37,7 @@ from minna.train.precision import (
     compile_or_fall_back,
     decide,
     evaluating,
+    pick_device,
 )
 from minna.train.protocols import Parts
 from minna.train.step import StepResult, take_step, to_device
@@ -112,21 +114,26 @@ def sole_user(run: Path) -> Generator[None]:
         lock.release()
 
 
-def settle_numerics(settings: TrainSettings, *, run: Path) -> Numerics:
-    """Decide device, precision and compiler, as an earlier part of the same run did if any.
+def settle_numerics(settings: TrainSettings, *, found: Path | None) -> Numerics:
+    """Decide device, precision and compiler: those of the checkpoint `found` if there is one.
 
     A resumed run keeps its arithmetic: measuring again on a busier machine could decide otherwise.
+
+    Raises:
+        UsageError: the device of the checkpoint, or the one asked for, is not there.
     """
-    found = checkpoint.newest_good(run)
     if found is None:
         return decide(
             device=settings.device, precision=settings.precision, compile_=settings.compile
         )
-    before = checkpoint.numerics_of(found)
-    return Numerics(**before)
+    before = Numerics(**checkpoint.numerics_of(found))
+    pick_device(before.device)
+    return before
 
 
-def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Path) -> Progress:
+def train(
+    parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Path, found: Path | None
+) -> Progress:
     """Train until `settings.steps`, from wherever the run stands.
 
     Args:
@@ -134,6 +141,7 @@ def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Pat
         settings: the recipe's `[train]` section.
         numerics: from `settle_numerics`.
         run: the run directory, held by `sole_user`.
+        found: the checkpoint to go on from (`checkpoint.newest_good`), or None to start.
 
     Returns:
         Where the run stands now: at the end, or earlier after Ctrl-C.
@@ -146,7 +154,7 @@ def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Pat
     model.train()
     torch.manual_seed(settings.seed)
     now = Progress()
-    if found := checkpoint.newest_good(run):
+    if found:
         now = checkpoint.restore(parts, checkpoint=found)
         say(f"going on from {found.name} of {settings.steps}")
     if now.step >= settings.steps:
@@ -157,6 +165,9 @@ def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Pat
     parts.stream.load_state_dict(position)
     start = time.monotonic()
     settled = compile_or_fall_back(parts, example=example, numerics=numerics)
+    # what was settled, not what was hoped for, goes into checkpoints: a resumed run does the same
+    numerics = replace(numerics, compile=settled)
+    frozen = digest(parts)
     if settled == "on":
         say(f"compiled in {format_seconds(time.monotonic() - start)}")
 
@@ -192,8 +203,23 @@ def train(parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Pat
             if now.step % settings.save_every == 0 or last or stop.received:
                 save()
         if stop.received and now.step < settings.steps:
-            say(f"saved at step {now.step}; the same command goes on from there")
+            where = f"saved at step {now.step}" if now.step else "nothing was learned yet"
+            say(f"{where}; the same command goes on from there")
+    if digest(parts) != frozen:
+        raise TrainingError(
+            f"one of the {len(parts.frozen)} frozen parameters has changed",
+            remedy="this is a bug of minna; please report it with RUN/recipe.toml",
+        )
     return now
+
+
+def digest(parts: Parts) -> str:
+    """Hash the frozen parameters: they must come out as they went in."""
+    total = hashlib.sha256()
+    state = parts.model.state_dict()
+    for name in parts.frozen:
+        total.update(state[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def evaluate(parts: Parts, *, log: RunLog, step: int) -> None:

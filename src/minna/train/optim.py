@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 _FORBID = ConfigDict(extra="forbid")
+Beta = Annotated[float, Field(ge=0, lt=1)]
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
@@ -29,8 +30,8 @@ class AdamWSettings:
 
     kind: Literal["adamw"] = "adamw"
     lr: float = Field(gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = 0.01
     clip: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
 
@@ -42,9 +43,9 @@ class MuonSettings:
     kind: Literal["muon"] = "muon"
     lr: float = Field(gt=0)
     matrix_lr: float = Field(gt=0)
-    momentum: float = 0.95
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
+    momentum: Beta = 0.95
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = 0.0
     clip: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
 
@@ -133,14 +134,12 @@ def make_optimisers(
         {"params": [p for _, p in rest if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for _, p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.lr,
-        betas=settings.betas,
-        eps=settings.eps,
-        fused=True,
-    )
-    optimisers: list[torch.optim.Optimizer] = [adamw]
+    optimisers: list[torch.optim.Optimizer] = []
+    if filled := [group for group in groups if group["params"]]:
+        adamw = torch.optim.AdamW(
+            filled, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
+        )
+        optimisers.append(adamw)
     if isinstance(settings, MuonSettings) and matrices:
         muon = Muon(
             matrices,

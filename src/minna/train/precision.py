@@ -27,7 +27,12 @@ Precision = Literal["auto", "bf16", "fp32"]
 Compile = Literal["auto", "on", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-_PROBE_SHAPES = ((1024, 1024, 1024), (4096, 384, 1152))
+_PROBE_SHAPES = {
+    "cpu": ((1024, 1024, 1024), (4096, 384, 1152)),
+    "cuda": ((8192, 8192, 8192),),
+    "mps": ((2048, 2048, 2048),),
+}
+_PROBE_LAUNCHES = 4  # between two waits for the device
 _PROBE_SECONDS = 0.15
 _BF16_PAYS = 1.25
 
@@ -59,19 +64,18 @@ def decide(*, device: Device, precision: Precision, compile_: Compile) -> Numeri
         UsageError: a device was asked for that is not there.
     """
     name = pick_device(device)
-    speeds = {
-        kind: matrix_peak(name, dtype)
-        for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
-    }
+    speeds = {"fp32": matrix_peak(name, torch.float32)}
+    if name != "mps" or precision == "bf16":
+        speeds["bf16"] = matrix_peak(name, torch.bfloat16)
     if precision == "auto":
-        pays = speeds["bf16"] > _BF16_PAYS * speeds["fp32"]
-        precision = "bf16" if pays and name != "mps" else "fp32"
+        pays = speeds.get("bf16", 0.0) > _BF16_PAYS * speeds["fp32"]
+        precision = "bf16" if pays else "fp32"
     if compile_ == "auto":
         compile_ = "on" if name in ("cpu", "cuda") and compiler_found(name) else "off"
     return Numerics(device=name, precision=precision, compile=compile_, peak=speeds[precision])
 
 
-def pick_device(device: Device) -> str:
+def pick_device(device: str) -> str:
     """Return the device to use.
 
     Raises:
@@ -95,16 +99,17 @@ def pick_device(device: Device) -> str:
 def matrix_peak(device: str, dtype: torch.dtype) -> float:
     """Return the FLOP/s of the fastest of a few matrix products (0.3 s in all)."""
     best = 0.0
-    for rows, inner, columns in _PROBE_SHAPES:
+    for rows, inner, columns in _PROBE_SHAPES[device]:
         left = torch.ones(rows, inner, dtype=dtype, device=device)
         right = torch.ones(columns, inner, dtype=dtype, device=device)
         nn.functional.linear(left, right)
         _wait(device)
         start, done = time.perf_counter(), 0
         while time.perf_counter() - start < _PROBE_SECONDS:
-            nn.functional.linear(left, right)
+            for _ in range(_PROBE_LAUNCHES):
+                nn.functional.linear(left, right)
             _wait(device)
-            done += 1
+            done += _PROBE_LAUNCHES
         flops = 2 * rows * inner * columns * done / (time.perf_counter() - start)
         best = max(best, flops)
     return best
@@ -150,7 +155,7 @@ def compile_or_fall_back(
     except Exception as error:  # noqa: BLE001 - whatever the compiler trips over, eager still works
         warn(
             "torch.compile failed, so this run goes on without it (slower, same numbers): "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
         )
         parts.model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         objective.uncompile_pieces()
@@ -159,7 +164,7 @@ def compile_or_fall_back(
 
 
 def _trial(model: nn.Module, objective: Objective, example: Batch, numerics: Numerics) -> None:
-    state = torch.get_rng_state()
+    state = random_state()
     try:
         with numerics.autocast():
             sums, _ = objective.loss(model, example)
@@ -167,14 +172,33 @@ def _trial(model: nn.Module, objective: Objective, example: Batch, numerics: Num
     finally:
         for parameter in model.parameters():
             parameter.grad = None
-        torch.set_rng_state(state)
+        set_random_state(state)
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """The state of every random generator a forward pass may use here, by device."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Put generators back; those of devices that are not here are left out."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Generator[None]:
     """Run the model as it is used later: eager (shapes vary), no dropout, random state kept."""
     compiled = model._compiled_call_impl  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    state = torch.get_rng_state()
+    state = random_state()
     model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     model.eval()
     try:
@@ -183,4 +207,4 @@ def evaluating(model: nn.Module) -> Generator[None]:
     finally:
         model.train()
         model._compiled_call_impl = compiled  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        torch.set_rng_state(state)
+        set_random_state(state)

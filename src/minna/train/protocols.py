@@ -95,9 +95,9 @@ class Parts:
 
     Attributes:
         weights: weight of each term of the objective in the loss.
-        row_tokens: tokens of a row, for arithmetic.
         flops_per_token: of forward and backward.
         tokens_per_byte: of the training text, to turn nats per token into bits per byte.
+        frozen: names of parameters that must not change.
     """
 
     model: nn.Module

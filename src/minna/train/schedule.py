@@ -48,7 +48,7 @@ class Linear:
 class StableDecay:
     """Warm-up, flat, then linear down over the last `decay` of the run (Hu et al. 2024, MiniCPM).
 
-    The flat part does not know where the run ends, so a run can be prolonged from it.
+    The flat part does not know where the run ends: a checkpoint from it can be prolonged.
     """
 
     kind: Literal["stable_decay"] = "stable_decay"

@@ -24,7 +24,6 @@ class StepResult:
     """Figures of one update: mean loss (nats per item), gradient norm, learning-rate factor."""
 
     loss: float
-    terms: dict[str, float]
     figures: dict[str, float]
     gradient_norm: float
     lr_scale: float
@@ -73,9 +72,7 @@ def take_step(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
     objective.after_step(model)
-    return StepResult(
-        loss=value, terms=dict(terms), figures=dict(figures), gradient_norm=norm, lr_scale=scale
-    )
+    return StepResult(loss=value, figures=dict(figures), gradient_norm=norm, lr_scale=scale)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -89,6 +86,6 @@ def _refuse_nonfinite(value: float, norm: float, *, step: int) -> None:
     what = f"the loss is {value}" if not math.isfinite(value) else f"the gradient norm is {norm}"
     raise TrainingError(
         f"{what} at step {step + 1}; training stopped before that update",
-        remedy="the last checkpoint is good: run the same command with a lower optim.lr, a longer "
-        "schedule.warmup, or look at the data of that step",
+        remedy="the last checkpoint is good; start again in another --out with a lower optim.lr or "
+        "a longer schedule.warmup, or look at the data of that step",
     )

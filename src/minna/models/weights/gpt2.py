@@ -30,7 +30,6 @@ def config_to_disk(config: DecoderConfig) -> dict[str, Any]:
     """Write a decoder config as config.json fields."""
     return {
         "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
         "vocab_size": config.vocab,
         "n_positions": config.context,
         "n_ctx": config.context,

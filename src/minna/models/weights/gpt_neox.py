@@ -31,7 +31,6 @@ def config_to_disk(config: DecoderConfig) -> dict[str, Any]:
     """Write a decoder config as config.json fields, rotary in both spellings."""
     return {
         "model_type": "gpt_neox",
-        "architectures": ["GPTNeoXForCausalLM"],
         "vocab_size": config.vocab,
         "max_position_embeddings": config.context,
         "hidden_size": config.width,
