@@ -60,6 +60,7 @@ class DecoderConfig:
     dropout: float = 0.0
     init_std: float = 0.02
     residual_init: Literal["plain", "by_depth"] = "by_depth"
+    embed_init_std: float | None = None
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail deep inside, or silently give another model."""
@@ -296,6 +297,8 @@ class Decoder(nn.Module):
             else:
                 writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
                 std = by_depth if writes else self.config.init_std
+                if name == "embed.weight" and self.config.embed_init_std is not None:
+                    std = self.config.embed_init_std
                 parameter.normal_(0.0, std, generator=generator)
 
     def flops_per_token(self, *, row_tokens: int) -> int:

@@ -82,6 +82,7 @@ class GptNeoXShape:
     attention_bias: bool = True
     dropout: Share = 0.0
     init_std: float = 0.02
+    embed_init_std: float | None = None
     tied: bool = False
 
     def decoder(self, vocab: int) -> DecoderConfig:
@@ -103,6 +104,7 @@ class GptNeoXShape:
             tied=self.tied,
             dropout=self.dropout,
             init_std=self.init_std,
+            embed_init_std=self.embed_init_std,
         )
 
 
