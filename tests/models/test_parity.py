@@ -86,3 +86,26 @@ def test_explicit_attention_equals_fused(name):
     fused = model(tokens)
     model.attention_kind = "explicit"
     torch.testing.assert_close(model(tokens), fused, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", ["causal", "documents"])
+def test_explicit_attention_in_blocks_equals_fused_with_gradients(masked):
+    from minna.objectives.causal_lm import document_mask
+
+    shape = GptNeoXShape(layers=1, width=32, heads=2, ffn=32, context=320)
+    model = Decoder(shape.decoder(50))
+    model.initialise(seed=1)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 50, (2, 300), generator=generator)
+    segments = torch.arange(300).div(70, rounding_mode="floor").expand(2, 300)
+    mask = document_mask(segments) if masked == "documents" else None
+    outs, gradients = [], []
+    for kind in ("fused", "explicit"):
+        model.attention_kind = kind
+        model.zero_grad()
+        out = model(tokens, mask=mask)
+        out.square().sum().backward()
+        outs.append(out.detach())
+        gradients.append(model.layers[0].attention.qkv.weight.grad.clone())
+    torch.testing.assert_close(outs[0], outs[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
