@@ -86,7 +86,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from conftest import Sentences
+from tests.corpus.conftest import Sentences
 from minna.corpus import BuildSettings, build
 class Killed(Sentences):
     def _read(self, start, size):

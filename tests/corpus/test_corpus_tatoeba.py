@@ -88,7 +88,7 @@ def test_an_archive_that_differs_from_the_pin_is_refused_and_not_kept(
 
 
 def test_the_extracted_file_gives_the_same_rows(sdist, tmp_path):
-    from conftest import sentences_file
+    from tests.corpus.conftest import sentences_file
 
     extracted = tmp_path / "SENTENCES"
     extracted.write_bytes(sentences_file())
