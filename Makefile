@@ -37,7 +37,7 @@ test-full: $(VENV)/.installed-dev  ## the tests and the long ones
 	$(BIN)/python -m pytest -n 2 -m "full or not full"
 
 faults: $(VENV)/.installed-dev  ## only what kills, cuts, fills and corrupts
-	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/faults
+	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/artifact tests/corpus
 
 lint: $(VENV)/.installed-dev  ## ruff, basedpyright, import-linter
 	$(BIN)/ruff check .
