@@ -262,6 +262,24 @@ def test_a_run_does_not_go_on_with_other_text_or_fewer_steps(chain, tmp_path):
     assert artifact.inspect(run)[1] == []
 
 
+def test_a_part_that_is_frozen_stays_as_it_was_initialised(chain, tmp_path):
+    from minna.models import build
+    from minna.train.checkpoint import load_model_state
+
+    chosen, out = chain
+    stage = next(stage for stage in chosen.stage if stage.verb == "train")
+    half = recipe.load(
+        stage.recipe, overrides=[*stage.overrides, "train.steps=2", "trainable.layers=false"]
+    )
+    run = tmp_path / "half"
+    recipe.run_recipe(half, corpus=out / "corpus", tokenizer=out / "tokenizer", out=run)
+    fresh = build(half.model, vocab=load_tokenizer(out / "tokenizer").vocab_size)
+    fresh.initialise(seed=half.train.seed)
+    learned = load_model_state(saved(run)[-1])
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(learned[name], tensor) == name.startswith("layers."), name
+
+
 def test_training_into_a_directory_that_is_no_run_is_refused(chain):
     chosen, out = chain
     stage = next(stage for stage in chosen.stage if stage.verb == "train")

@@ -119,7 +119,7 @@ class Family:
         name: as in recipes.
         model_type: as in config.json.
         auto_class: the transformers class that loads an export.
-        parts: short name -> parameter-name pattern, for `trainable` and `init.parts`.
+        parts: short name -> parameter-name pattern, for the `trainable` table of recipes.
         config_to_disk: decoder config -> config.json fields.
         config_from_disk: config.json fields -> decoder config.
         to_disk / from_disk: state dicts, ours <-> Hugging Face names.
@@ -135,7 +135,11 @@ class Family:
     from_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
 
 
-_PARTS = {"embed": "embed|positions", "layers": "layers", "head": "final_norm|head"}
+_PARTS = {
+    "embed": r"^(embed|positions)\.",
+    "layers": r"^layers\.",
+    "head": r"^(final_norm|head)\.",
+}
 
 FAMILIES = {
     "gpt2": Family(

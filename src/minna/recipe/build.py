@@ -20,7 +20,7 @@ from minna.artifact.files import sha256_file, write_text_atomically
 from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
 from minna.console import say, warn
 from minna.errors import ArtifactError, TrainingError, UsageError
-from minna.models import Decoder, build
+from minna.models import Decoder, build, find_family
 from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
 from minna.models.trainable import set_trainable
 from minna.objectives import OBJECTIVES
@@ -154,7 +154,9 @@ def build_parts(
         rank=rank,
         ranks=ranks,
     )
-    frozen = set_trainable(model, patterns=recipe.trainable)
+    named = find_family(recipe.model.family).parts
+    patterns = {named.get(key, key): learns for key, learns in recipe.trainable.items()}
+    frozen = set_trainable(model, patterns=patterns)
     return Parts(
         model=model,
         objective=objective,
