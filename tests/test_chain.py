@@ -306,12 +306,10 @@ def test_an_export_refuses_a_damaged_run_and_a_tokenizer_that_was_made_again(cha
     chosen, out = chain
     run = tmp_path / "run"
     shutil.copytree(out / "run", run)
-    weights = next((run / "checkpoints").glob("*/model.safetensors"))
     newest = max((run / "checkpoints").glob("step-*")) / "model.safetensors"
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
-    assert weights.exists()
     with pytest.raises(ArtifactError, match="is damaged"):
         export_run(run, out=tmp_path / "model")
     shutil.copyfile(out / "run" / newest.relative_to(run), newest)

@@ -1,7 +1,8 @@
 """Memory settings of the C library that must be in place before Python starts.
 
 glibc hands large blocks back to the kernel and fetches them anew each step; clearing those pages
-costs a quarter to a third of a training step on CPU (1.3x to 1.45x measured, docs/benchmarks.md).
+costs a quarter to a third of a training step on CPU (the two Trainer bf16 rows of
+docs/benchmarks.md: 1.5x).
 With these variables freed memory stays with the process, in 2 MB pages. They are read at start-up
 only, so the program starts itself once more, says so, and `MINNA_ALLOCATOR=system` switches it off.
 """

@@ -1,9 +1,10 @@
 """Which arithmetic this machine does fast, found by measuring it, and the switches that follow.
 
-bf16 with fp32 master weights trains as fp32 does (loss within 0.0004 over 50 steps,
-docs/benchmarks.md) and is several times faster where the processor has matrix units for it (AMX) or
-pairs of bf16 products (Zen 4), but slower than fp32 elsewhere, so flags are not asked: two small
-products are timed. The same figure is the machine's peak that a run's speed is reported against.
+bf16 with fp32 master weights trains as fp32 does (8.5011 against 8.5005 after five steps from the
+same weights, docs/benchmarks.md) and is several times faster where the processor has matrix units
+for it (AMX) or pairs of bf16 products (Zen 4), but slower than fp32 elsewhere, so flags are not
+asked: two small products are timed. The same figure is the machine's peak that a run's speed is
+reported against.
 """
 
 from __future__ import annotations
