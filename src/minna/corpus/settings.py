@@ -25,6 +25,11 @@ class BuildSettings:
         field: name of the text field (JSON lines) or column (parquet) of `local`.
         licence: terms of the `local` text, for the card.
         attribution: whom to credit for the `local` text.
+        files: which files of a folder or of a Hub repository to read, such as "*.parquet" or
+            "20231101.ja/*" ("" for all that the source can read).
+        revision: branch, tag or commit of a Hub repository; the commit it means is written down.
+        language: what the documents should be in; "any" tells each from its text.
+        orthography: keep only works in these spellings (aozora); none named keeps all.
         shard_documents: most rows of one parquet file.
         filters: thresholds.
     """
@@ -38,6 +43,10 @@ class BuildSettings:
     field: str = "text"
     licence: str = "not stated"
     attribution: str = ""
+    files: str = ""
+    revision: str = "main"
+    language: Literal["ja", "en", "any"] = "ja"
+    orthography: tuple[Literal["新字新仮名", "新字旧仮名", "旧字旧仮名"], ...] = ()
     shard_documents: int = Field(default=100_000, ge=1)
     filters: FilterSettings = Field(default_factory=FilterSettings)
 

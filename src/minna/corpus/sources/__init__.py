@@ -5,11 +5,11 @@ from __future__ import annotations
 from minna.corpus.settings import BuildSettings
 from minna.corpus.sources.aozora import Aozora
 from minna.corpus.sources.local import Local
-from minna.corpus.sources.source import RawDocument, Shard, Source, content_id
+from minna.corpus.sources.source import RawDocument, Reading, Shard, Source, content_id
 from minna.corpus.sources.tatoeba import Tatoeba
 from minna.errors import UsageError, nearest
 
-__all__ = ["SOURCES", "RawDocument", "Shard", "Source", "content_id", "open_source"]
+__all__ = ["SOURCES", "RawDocument", "Reading", "Shard", "Source", "content_id", "open_source"]
 
 SOURCES = ("tatoeba", "aozora", "local")
 
