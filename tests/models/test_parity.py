@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
+from minna.errors import ArtifactError
 from minna.models import Decoder, find_family
 from minna.models.family import Gpt2Shape, GptNeoXShape
 
@@ -13,12 +16,18 @@ SHAPES = {
     "gpt2-untied": Gpt2Shape(
         layers=2, width=32, heads=2, ffn=64, context=40, dropout=0.0, tied=False
     ),
+    "gpt2-exact-gelu": Gpt2Shape(
+        layers=2, width=32, heads=2, ffn=64, context=40, dropout=0.0, activation="gelu"
+    ),
     "gpt_neox": GptNeoXShape(layers=3, width=48, heads=4, ffn=160, context=40),
     "gpt_neox-parallel": GptNeoXShape(
         layers=2, width=48, heads=3, ffn=96, context=40, residual="parallel", rotary_fraction=0.25
     ),
     "gpt_neox-tied": GptNeoXShape(
         layers=2, width=48, heads=3, ffn=96, context=40, tied=True, attention_bias=False
+    ),
+    "gpt_neox-8k": GptNeoXShape(
+        layers=2, width=48, heads=2, ffn=96, context=40, rotary_scaling=4.0
     ),
 }
 
@@ -109,3 +118,134 @@ def test_explicit_attention_in_blocks_equals_fused_with_gradients(masked):
         gradients.append(model.layers[0].attention.qkv.weight.grad.clone())
     torch.testing.assert_close(outs[0], outs[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
+
+
+def equal_to_transformers(folder, *, vocab, length=40):
+    """Load a model dir here and in transformers: the same logits."""
+    from transformers import AutoModelForCausalLM
+
+    from minna.runtime.load import build_decoder
+    from minna.runtime.weights import read_json, read_weights
+
+    config = read_json(folder / "config.json")
+    ours = build_decoder(
+        config,
+        find_family(config["model_type"]),
+        read_weights(folder),
+        device=torch.device("cpu"),
+        dtype="fp32",
+    )
+    peer = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokens = torch.randint(0, vocab, (2, length), generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours.logits(ours(tokens)), peer(tokens).logits, rtol=1e-4, atol=1e-5
+        )
+    return ours
+
+
+# The released models, made small, as transformers itself writes them: what is not the class's default
+# (sequential residual, full rotation, FastGELU, padded rows, dropouts) is spelt out as on their pages.
+RELEASED = {
+    "japanese-gpt2-medium": {"model_type": "gpt2", "n_inner": 4 * 48, "vocab_size": 64},
+    "japanese-gpt2-xsmall": {"model_type": "gpt2", "n_inner": 216, "vocab_size": 64},
+    "japanese-gpt-1b": {
+        "model_type": "gpt2",
+        "n_inner": None,
+        "vocab_size": 128,
+        "activation_function": "gelu_fast",
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
+    "japanese-gpt-neox-3.6b": {"model_type": "gpt_neox", "vocab_size": 64},
+    "bilingual-gpt-neox-4b": {
+        "model_type": "gpt_neox",
+        "vocab_size": 128,
+        "attention_dropout": 0.1,
+        "hidden_dropout": 0.1,
+    },
+    "bilingual-gpt-neox-4b-8k": {
+        "model_type": "gpt_neox",
+        "vocab_size": 128,
+        "rope_scaling": {"type": "linear", "factor": 4.0},
+    },
+}
+COMMON = {
+    "gpt2": {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "gpt_neox": {
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 192,
+        "max_position_embeddings": 64,
+        "rotary_pct": 1.0,
+        "rotary_emb_base": 10000,
+        "use_parallel_residual": False,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_small_copy_of_each_released_model_saved_by_transformers_loads_here(name, tmp_path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = dict(RELEASED[name])
+    family = settings.pop("model_type")
+    config = AutoConfig.for_model(family, **COMMON[family], **settings)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    ours = equal_to_transformers(tmp_path, vocab=config.vocab_size)
+    scaling = ours.config.rotary_scaling
+    assert scaling == (4.0 if name.endswith("8k") else 1.0)
+    assert ours.config.residual == "sequential"
+
+
+@pytest.mark.parametrize("spelling", ["both", "rope_parameters", "rope_scaling"])
+def test_scaled_rotation_is_read_alike_from_either_spelling(spelling, tmp_path):
+    from safetensors.torch import save_file
+
+    shape = SHAPES["gpt_neox-8k"]
+    family = find_family("gpt_neox")
+    ours = Decoder(shape.decoder(101))
+    ours.initialise(seed=2)
+    config = family.config_to_disk(ours.config)
+    new = ("rope_parameters",)
+    old = ("rope_scaling", "rotary_pct", "rotary_emb_base")
+    for field in {"both": (), "rope_parameters": old, "rope_scaling": new}[spelling]:
+        del config[field]
+    assert family.config_from_disk(config) == ours.config
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    disk = family.to_disk(ours.state_dict(), ours.config)
+    save_file(
+        {name: tensor.clone() for name, tensor in disk.items()},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    read = equal_to_transformers(tmp_path, vocab=101)
+    assert torch.equal(read.cos, ours.cos) and torch.equal(read.sin, ours.sin)
+
+
+def test_the_last_position_of_a_lengthened_context_has_an_angle_the_short_one_had():
+    short = Decoder(GptNeoXShape(layers=1, width=32, heads=2, ffn=32, context=64).decoder(9))
+    long = Decoder(
+        GptNeoXShape(layers=1, width=32, heads=2, ffn=32, context=256, rotary_scaling=4).decoder(9)
+    )
+    assert torch.equal(long.cos[::4], short.cos) and torch.equal(long.sin[::4], short.sin)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "must be linear with a factor"),
+        ({"rope_scaling": {"type": "linear"}}, "must be linear with a factor"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "must be linear with a factor"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "by two factors"),
+    ],
+)
+def test_other_scalings_of_the_rotation_are_refused(change, words):
+    family = find_family("gpt_neox")
+    config = family.config_to_disk(SHAPES["gpt_neox-8k"].decoder(9))
+    with pytest.raises(ArtifactError, match=words):
+        family.config_from_disk(config | change)

@@ -17,7 +17,28 @@ from minna.recipe.schema import check, check_step_tokens, merge
 GOLDEN = Path(__file__).parents[1] / "golden" / "recipes"
 
 # Parameters of the released models, from their file sizes and shapes.
-SIZES = {"japanese-gpt2-xsmall": 37_398_016, "japanese-gpt-neox-small": 153_278_976}
+SIZES = {
+    "japanese-gpt2-xsmall": 37_398_016,
+    "japanese-gpt2-small": 110_418_432,
+    "japanese-gpt2-medium": 336_128_000,
+    "japanese-gpt-1b": 1_302_712_320,
+    "japanese-gpt-neox-small": 153_278_976,
+    "japanese-gpt-neox-3.6b": 3_607_245_312,
+    "bilingual-gpt-neox-4b": 3_796_120_064,
+    "bilingual-gpt-neox-4b-8k": 3_796_120_064,
+}
+# Training tokens the cards state, in billions.
+TOKENS = {
+    "japanese-gpt-neox-3.6b": 312.5,
+    "bilingual-gpt-neox-4b": 524.0,
+    "bilingual-gpt-neox-4b-8k": 1.5,
+}
+# Published: micro-steps, warm-up in micro-steps, accumulation, rows a GPU, peak rate.
+MICRO_STEPS = {
+    "japanese-gpt2-xsmall": (1.6e6, 2e3, 3, 20, 7e-4),
+    "japanese-gpt2-small": (4e6, 2e3, 8, 8, 6e-4),
+    "japanese-gpt2-medium": (1.3e7, 2e3, 20, 3, 3e-4),
+}
 
 
 @pytest.mark.parametrize("name", recipe.names())
@@ -40,6 +61,29 @@ def test_the_recipes_of_released_models_have_their_sizes(name, parameters):
     with torch.device("meta"):
         model = build(chosen.model, vocab=chosen.tokenizer.vocab_size)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_every_recipe_of_a_released_model_has_its_size_checked():
+    assert {name for name in recipe.names() if not name.startswith("toy-")} == set(SIZES)
+
+
+@pytest.mark.parametrize(("name", "billions"), TOKENS.items())
+def test_a_recipe_trains_on_the_number_of_tokens_its_card_states(name, billions):
+    settings = recipe.load(name).train
+    assert settings.steps * settings.tokens_per_step / 1e9 == pytest.approx(billions, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", MICRO_STEPS)
+def test_the_published_micro_steps_become_updates_of_the_weights(name):
+    # the published code counts micro-steps, in its schedule too; ours counts updates
+    steps, warmup, accumulation, rows, rate = MICRO_STEPS[name]
+    chosen = recipe.load(name)
+    assert chosen.train.steps == int(steps / accumulation)
+    assert chosen.schedule.warmup == round(warmup / accumulation)
+    assert chosen.train.tokens_per_step == rows * accumulation * 8 * 1024
+    assert chosen.train.micro_batch_rows == rows
+    assert chosen.optim.lr == rate
+    assert chosen.model.dropout == 0.1
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class DecoderConfig:
     positions: Literal["learned", "rotary"] = "rotary"
     rotary_fraction: float = 1.0
     rotary_base: float = 10000.0
+    rotary_scaling: float = 1.0
     activation: Literal["gelu", "gelu_tanh", "silu"] = "gelu"
     mlp: Literal["plain", "gated"] = "plain"
     residual: Literal["sequential", "parallel"] = "sequential"
@@ -329,11 +330,16 @@ def activate(kind: Literal["gelu", "gelu_tanh", "silu"], x: Tensor) -> Tensor:
 
 
 def rotary_table(config: DecoderConfig) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [context, R] of RoFormer (Su et al. 2021), halves laid side by side."""
+    """Cosines and sines [context, R] of RoFormer (Su et al. 2021), halves laid side by side.
+
+    A context lengthened by position interpolation (Chen et al. 2023, arXiv:2306.15595) turns
+    `rotary_scaling` times more slowly, so that its last position has an angle training has seen.
+    """
     if config.positions != "rotary":
         return torch.empty(0), torch.empty(0)
     R = config.rotary_width
     frequency = config.rotary_base ** -(torch.arange(0, R, 2, dtype=torch.float32) / R)
+    frequency = frequency / config.rotary_scaling
     angle = torch.outer(torch.arange(config.context, dtype=torch.float32), frequency)
     angle = torch.cat((angle, angle), dim=-1)
     return angle.cos(), angle.sin()

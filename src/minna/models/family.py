@@ -64,7 +64,7 @@ class GptNeoXShape:
     """GPT-NeoX (Black et al. 2022) as rinna released it: sequential residual, full rotary, untied.
 
     transformers' own defaults are the other ones (parallel, a quarter rotated): the exporter writes
-    both down.
+    both down. `rotary_scaling` 4 reads 8,192 positions with the angles of 2,048.
     """
 
     family: Literal["gpt_neox"] = "gpt_neox"
@@ -78,6 +78,7 @@ class GptNeoXShape:
     residual: Literal["sequential", "parallel"] = "sequential"
     rotary_fraction: float = 1.0
     rotary_base: float = 10000.0
+    rotary_scaling: float = Field(default=1.0, ge=1)
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     attention_bias: bool = True
     dropout: Share = 0.0
@@ -98,6 +99,7 @@ class GptNeoXShape:
             positions="rotary",
             rotary_fraction=self.rotary_fraction,
             rotary_base=self.rotary_base,
+            rotary_scaling=self.rotary_scaling,
             activation=self.activation,
             residual=self.residual,
             attention_bias=self.attention_bias,

@@ -220,7 +220,8 @@ def _initialise(model: Decoder, recipe: Recipe) -> None:
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     # the same shapes can still be another network (heads, rotation, residual, activation)
-    free = {"dropout", "init_std", "embed_init_std", "residual_init", "context"}
+    # a context may be lengthened by scaling its angles: that is what such a run is for
+    free = {"dropout", "init_std", "embed_init_std", "residual_init", "context", "rotary_scaling"}
     mine, its = asdict(model.config), asdict(source.decoder.config)
     differing = [
         f"{key} {its[key]!r} there"

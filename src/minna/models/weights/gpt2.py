@@ -10,6 +10,7 @@ from minna.errors import ArtifactError
 from minna.models.decoder import DecoderConfig
 from minna.models.weights.checks import refuse_features, refuse_leftovers, require, take
 
+# Three names of one function, equal to rounding; japanese-gpt-1b says gelu_fast.
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_fast": "gelu_tanh",

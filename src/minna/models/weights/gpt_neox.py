@@ -1,8 +1,9 @@
 """GPT-NeoX on disk: queries, keys and values are interleaved per head, rotary has two spellings.
 
-transformers 5 writes `rope_parameters`, everything older (and llama.cpp) reads `rotary_pct` and
-`rotary_emb_base`; the head is `embed_out` on disk and `lm_head` in memory. Both spellings are read
-and both are written. The old 3.6b files carry causal-mask and inv_freq buffers, which are dropped.
+transformers 5 writes `rope_parameters`, everything older (and llama.cpp) reads `rotary_pct`,
+`rotary_emb_base` and `rope_scaling`; the head is `embed_out` on disk and `lm_head` in memory. Both
+spellings are read and both are written, and where they disagree nothing is guessed. The old 3.6b
+files carry causal-mask and inv_freq buffers, which are dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from minna.errors import ArtifactError
 from minna.models.decoder import DecoderConfig
 from minna.models.weights.checks import refuse_leftovers, require, take
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh"}
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
 _BUFFERS = (".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq")
 _LAYER = {
     "input_layernorm": "attention_norm",
@@ -29,6 +35,10 @@ _LAYER = {
 
 def config_to_disk(config: DecoderConfig) -> dict[str, Any]:
     """Write a decoder config as config.json fields, rotary in both spellings."""
+    scaled = config.rotary_scaling != 1
+    # transformers 4.31 to 4.42 refuse a rope_scaling with any third field
+    old = {"type": "linear", "factor": config.rotary_scaling}
+    new = {"rope_type": "linear", "factor": config.rotary_scaling}
     return {
         "model_type": "gpt_neox",
         "vocab_size": config.vocab,
@@ -43,10 +53,11 @@ def config_to_disk(config: DecoderConfig) -> dict[str, Any]:
         "rotary_pct": config.rotary_fraction,
         "rotary_emb_base": config.rotary_base,
         "rope_parameters": {
-            "rope_type": "default",
+            **(new if scaled else {"rope_type": "default"}),
             "rope_theta": config.rotary_base,
             "partial_rotary_factor": config.rotary_fraction,
         },
+        **({"rope_scaling": old} if scaled else {}),
         "attention_bias": config.attention_bias,
         "attention_dropout": config.dropout,
         "hidden_dropout": config.dropout,
@@ -68,12 +79,6 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
             remedy=f"supported: {', '.join(_ACTIVATIONS)}",
         )
     rope: dict[str, Any] = config.get("rope_parameters") or {}
-    scaling = rope.get("rope_type", "default")
-    if scaling != "default" or config.get("rope_scaling"):
-        raise ArtifactError(
-            f"config.json asks for rotary scaling ({config.get('rope_scaling') or scaling!r})",
-            remedy="use a model without it",
-        )
     return DecoderConfig(
         vocab=require(config, "vocab_size"),
         context=config.get("max_position_embeddings", 2048),
@@ -84,6 +89,7 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
         norm_eps=config.get("layer_norm_eps", 1e-5),
         rotary_fraction=rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
         rotary_base=rope.get("rope_theta", config.get("rotary_emb_base", 10000.0)),
+        rotary_scaling=_scaling(config),
         activation=_ACTIVATIONS[activation],  # pyright: ignore[reportArgumentType]
         residual="parallel" if config.get("use_parallel_residual", True) else "sequential",
         attention_bias=config.get("attention_bias", True),
@@ -91,6 +97,33 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
         dropout=config.get("hidden_dropout", 0.0),
         init_std=config.get("initializer_range", 0.02),
     )
+
+
+def _scaling(config: dict[str, Any]) -> float:
+    """Return the factor of linear rotary scaling, 1 without any.
+
+    Raises:
+        ArtifactError: another kind, a factor that is none, or two spellings that disagree.
+    """
+    factors: dict[str, float] = {}
+    for field in ("rope_parameters", "rope_scaling"):
+        asked: dict[str, Any] = config.get(field) or {}
+        kind = asked.get("rope_type", asked.get("type"))
+        factor = 1.0 if kind in ("default", None) else asked.get("factor")
+        if kind not in ("default", "linear", None) or not isinstance(factor, int | float):
+            raise ArtifactError(
+                f"config.json asks for rotary scaling {asked!r} in {field}; here it must be "
+                "linear with a factor",
+                remedy="use a model with that, or without scaling",
+            )
+        if kind is not None:
+            factors[field] = float(factor)
+    if len(set(factors.values())) > 1:
+        raise ArtifactError(
+            f"config.json scales rotary positions by two factors: {factors!r}",
+            remedy="take out the one the model was not trained with",
+        )
+    return next(iter(factors.values()), 1.0)
 
 
 def to_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
