@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from made_up_corpus import sentences, write_corpus
+from tests.tokenizer.made_up_corpus import sentences, write_corpus
 
-from minna.tokenizer import RINNA_SETTINGS, TokenizerSettings, train_tokenizer
+from minna.tokenizer import PRESETS, TokenizerSettings, train_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -35,5 +35,5 @@ def unigram(corpus: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def rinna_like(corpus: Path) -> Path:
-    settings = dataclasses.replace(RINNA_SETTINGS, vocab_size=200)
+    settings = dataclasses.replace(PRESETS["rinna"], vocab_size=200)
     return train_tokenizer(corpus, out=corpus.parent / "rinna", settings=settings)

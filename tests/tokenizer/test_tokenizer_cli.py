@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up_corpus import sentences, write_corpus
+from tests.tokenizer.made_up_corpus import sentences, write_corpus
 from typer.testing import CliRunner
 
 from minna.cli.tokenizer import app
 from minna.errors import DataError, UsageError
-from minna.tokenizer import audit_tokenizer, load_tokenizer
+from minna.tokenizer import Held, audit_tokenizer, load_tokenizer
 
 
 def call(*words: str | Path) -> str:
@@ -35,9 +35,9 @@ def test_train_writes_a_tokenizer_and_prints_json(corpus: Path, tmp_path: Path):
     )
 
 
-def test_the_rinna_style_keeps_rinnas_settings(corpus: Path, tmp_path: Path):
+def test_the_rinna_preset_keeps_rinnas_settings(corpus: Path, tmp_path: Path):
     call(
-        "train", corpus, "--style", "rinna", "--kind", "unigram", "--vocab-size", "200",
+        "train", corpus, "--preset", "rinna", "--vocab-size", "200",
         "--out", tmp_path / "t",
     )  # fmt: skip
     fields = load_tokenizer(tmp_path / "t").fields
@@ -60,15 +60,19 @@ def test_audit_compares_tokenizers_on_held_out_text(
     table = call("audit", bpe, unigram, rinna_like, "--on", corpus)
     assert 'of the split "valid"' in table
     rows = json.loads(call("audit", bpe, unigram, rinna_like, "--on", corpus, "--json"))
-    assert rows["documents"] == 200
+    assert rows["corpora"][0]["documents"] == 200
     first, _, third = rows["tokenizers"]
     assert first["vocab_size"] == 500
     assert first["match_rate"] == first["round_trip_rate"] == 1.0
-    assert first["unknown_rate"] == 0.0
+    total = first["total"]
+    assert total["unknown_rate"] == 0.0
     # sentences of two lines cost one byte piece; rinna's kind loses the line break
-    assert 0 < first["byte_fallback_rate"] < 0.1
+    assert 0 < total["byte_fallback_rate"] < 0.1
     assert 0 < third["round_trip_rate"] < 1
-    assert first["bytes_per_token"] > 2 * first["characters_per_token"]
+    assert third["line_round_trip_rate"] == 1.0
+    assert total["bytes_per_token"] > 2 * total["characters_per_token"]
+    assert first["sources"] == {"made-up": total}
+    assert first["languages"] == {}
 
 
 def test_audit_figures_are_those_of_a_hand_count(bpe: Path):
@@ -76,10 +80,10 @@ def test_audit_figures_are_those_of_a_hand_count(bpe: Path):
     texts = ["昨日、私は鬱だ。", "公園で寝ていた。"]
     ids = [tokenizer.encode(text) for text in texts]
     tokens = sum(map(len, ids))
-    found = audit_tokenizer(bpe, texts=texts)
-    assert found.tokens == tokens
-    assert found.bytes_per_token == sum(len(text.encode()) for text in texts) / tokens
-    assert found.byte_fallback_rate == pytest.approx(
+    found = audit_tokenizer(bpe, documents=[Held(text, "made-up", "") for text in texts])
+    assert found.total.tokens == tokens
+    assert found.total.bytes_per_token == sum(len(text.encode()) for text in texts) / tokens
+    assert found.total.byte_fallback_rate == pytest.approx(
         sum(bool(tokenizer.byte_ids[i]) for row in ids for i in row) / tokens
     )
     assert found.pieces_used == len({i for row in ids for i in row})

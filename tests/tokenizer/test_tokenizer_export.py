@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_corpus import sentences
+from tests.tokenizer.made_up_corpus import sentences
 
 from minna.errors import DataError
 from minna.tokenizer import TokenizerSettings, export_tokenizer, load_tokenizer, train

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 import pytest
-from made_up_corpus import sentences, write_corpus
 from pydantic import TypeAdapter, ValidationError
+from tests.tokenizer.made_up_corpus import sentences, write_corpus
 
 from minna import artifact
 from minna.errors import ArtifactError, DataError

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from minna.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from minna.tokenizer.settings import TokenizerSettings
 
 app = typer.Typer(
     help="Learn a vocabulary from a corpus; measure one on a text.", no_args_is_help=True
@@ -19,17 +22,27 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="A corpus directory.")],
     *,
     out: Annotated[Path, typer.Option("--out", help="The tokenizer directory to write.")],
-    vocab_size: Annotated[
-        str, typer.Option(help="Number of pieces, such as 4096 or 32k.")
-    ] = "8192",
-    kind: Annotated[Literal["bpe", "unigram"], typer.Option(help="The algorithm.")] = "bpe",
-    style: Annotated[
-        Literal["minna", "rinna"],
+    preset: Annotated[
+        str,
         typer.Option(
-            help="minna: identity, byte fallback, no space in front. rinna: as in 2021, NFKC "
-            "inside, a space in front, unknown characters lost."
+            help="minna: BPE, identity, byte fallback, no space in front. rinna: as in 2021, NFKC "
+            "inside, a space in front, unknown characters lost. rinna-3.6b, rinna-bilingual: as in "
+            "2023, see docs/tokenizers.md. The options below change a preset."
         ),
     ] = "minna",
+    vocab_size: Annotated[
+        str | None, typer.Option(help="Number of pieces, such as 4096 or 32k (minna: 8192).")
+    ] = None,
+    kind: Annotated[
+        Literal["bpe", "unigram"] | None, typer.Option(help="The algorithm (minna: bpe).")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of characters with a piece of their own (0.9995).")
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Share of a language in the sample, such as ja=0.5; once for each."),
+    ] = None,
     sample_bytes: Annotated[str, typer.Option(help="Bytes of text to learn from.")] = "32M",
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     as_json: JsonOption = False,
@@ -38,31 +51,20 @@ def train(
 
     Example: minna tokenizer train build/corpus --vocab-size 8k --out build/tokenizer
     """
-    import dataclasses
-
-    from pydantic import TypeAdapter, ValidationError
-
     from minna import artifact
-    from minna.errors import UsageError
-    from minna.tokenizer.train import RINNA_SETTINGS, TokenizerSettings, train_tokenizer
+    from minna.tokenizer.train import train_tokenizer
     from minna.units import parse_count
 
-    base = RINNA_SETTINGS if style == "rinna" else TokenizerSettings()
-    values = dataclasses.asdict(base) | {
+    changes: dict[str, Any] = {
         "kind": kind,
-        "vocab_size": parse_count(vocab_size),
+        "vocab_size": None if vocab_size is None else parse_count(vocab_size),
+        "character_coverage": coverage,
+        "languages": _shares(language) if language else None,
         "sample_bytes": parse_count(sample_bytes),
         "seed": seed,
     }
-    try:
-        settings = TypeAdapter(TokenizerSettings).validate_python(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        raise UsageError(
-            f"{name} is {values[name]!r}: {problem['msg']}",
-            remedy=f"give another --{name.replace('_', '-')}",
-        ) from error
+    given = {name: value for name, value in changes.items() if value is not None}
+    settings = _settings(preset, given)
     train_tokenizer(corpus, out=out, settings=settings)
     manifest = artifact.read_manifest(out, kind="tokenizer")
     rate = manifest.counts["match_rate"].value
@@ -74,38 +76,82 @@ def train(
     )
 
 
+def _settings(preset: str, changes: dict[str, Any]) -> TokenizerSettings:
+    import dataclasses
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from minna.errors import UsageError, nearest
+    from minna.tokenizer.settings import PRESETS, TokenizerSettings
+
+    if preset not in PRESETS:
+        raise UsageError(
+            f"{preset!r} is not a preset (known: {', '.join(PRESETS)}){nearest(preset, PRESETS)}",
+            remedy="name one of these",
+        )
+    values = dataclasses.asdict(PRESETS[preset]) | changes
+    try:
+        return TypeAdapter(TokenizerSettings).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        value = f" is {values[name]!r}" if name in values else ""
+        raise UsageError(
+            f"{name}{value}: {problem['msg'].removeprefix('Value error, ')}",
+            remedy="see minna tokenizer train --help",
+        ) from error
+
+
+def _shares(words: list[str]) -> dict[str, float]:
+    from minna.errors import UsageError
+
+    shares: dict[str, float] = {}
+    for word in words:
+        name, _, share = word.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError as error:
+            raise UsageError(
+                f"--language must be a name and a share, not {word!r}",
+                remedy="write for example --language ja=0.5 --language en=0.5",
+            ) from error
+    return shares
+
+
 @app.command("audit")
 def audit(
-    paths: Annotated[list[Path], typer.Argument(help="Tokenizer directories, or model dirs.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Tokenizer directories, model dirs, or .model files.")
+    ],
     *,
-    on: Annotated[Path, typer.Option("--on", help="The corpus whose held-out text is measured.")],
+    on: Annotated[
+        list[Path], typer.Option("--on", help="A corpus whose held-out text is measured.")
+    ],
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables as Markdown.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare tokenizers on the split "valid" of a corpus.
+    """Compare tokenizers on the split "valid" of one corpus or several.
 
     Example: minna tokenizer audit build/bpe-4k build/bpe-8k --on build/corpus
     """
-    from minna.tokenizer.audit import audit_tokenizer, held_out_texts
+    from minna.tokenizer.audit import audit_tokenizer, held_out
+    from minna.tokenizer.tables import render
 
-    split, texts = held_out_texts(on)
-    audits = [audit_tokenizer(path, texts=texts) for path in paths]
-    head = ("pieces", "used", "bytes/token", "chars/token", "bytes", "unknown", "back", "match")
-    width = max(len(item.path) for item in audits)
-    lines = [f"{'':{width}}  " + "  ".join(f"{name:>11}" for name in head)]
-    for item in audits:
-        match = "-" if item.match_rate is None else f"{item.match_rate:.2%}"
-        cells = (
-            f"{item.vocab_size}", f"{item.pieces_used}",
-            f"{item.bytes_per_token:.3f}", f"{item.characters_per_token:.3f}",
-            f"{item.byte_fallback_rate:.3%}", f"{item.unknown_rate:.3%}",
-            f"{item.round_trip_rate:.2%}", match,
-        )  # fmt: skip
-        lines.append(f"{item.path:{width}}  " + "  ".join(f"{cell:>11}" for cell in cells))
-    lines.append(f'{len(texts)} documents of the split "{split}" of {on}')
+    held = {corpus.as_posix(): held_out(corpus) for corpus in on}
+    documents = [document for _, part in held.values() for document in part]
+    audits = [audit_tokenizer(path, documents=documents) for path in paths]
+    notes = [
+        f'{len(part)} documents of the split "{split}" of {corpus}'
+        for corpus, (split, part) in held.items()
+    ]
     result = {
-        "corpus": on.as_posix(),
-        "split": split,
-        "documents": len(texts),
+        "corpora": [
+            {"corpus": corpus, "split": split, "documents": len(part)}
+            for corpus, (split, part) in held.items()
+        ],
         "tokenizers": [item.as_json() for item in audits],
     }
-    emit(result, as_json=as_json, text="\n".join(lines))
+    text = render(audits, style="markdown" if markdown else "plain")
+    emit(result, as_json=as_json, text="\n".join([text, *notes]))

@@ -4,21 +4,26 @@
 model dir with a SentencePiece model in it), `audit_tokenizer` measures it on a corpus.
 """
 
-from minna.tokenizer.audit import Audit, audit_tokenizer
+from minna.tokenizer.audit import Audit, Held, audit_tokenizer, held_out
 from minna.tokenizer.export import export_tokenizer
 from minna.tokenizer.load import StreamDecoder, Tokenizer, load_tokenizer
 from minna.tokenizer.match import Match, measure_match
-from minna.tokenizer.train import RINNA_SETTINGS, TokenizerSettings, train_tokenizer
+from minna.tokenizer.settings import PRESETS, SPECIALS, Specials, TokenizerSettings
+from minna.tokenizer.train import train_tokenizer
 
 __all__ = [
-    "RINNA_SETTINGS",
+    "PRESETS",
+    "SPECIALS",
     "Audit",
+    "Held",
     "Match",
+    "Specials",
     "StreamDecoder",
     "Tokenizer",
     "TokenizerSettings",
     "audit_tokenizer",
     "export_tokenizer",
+    "held_out",
     "load_tokenizer",
     "measure_match",
     "train_tokenizer",

@@ -13,6 +13,8 @@ for a byte). So every folder is measured when it is written (`match`). What this
   What remains: other makers' scores are summed in 32 bits there and in 64 here, so in long strings
   a near-tie can fall to the other side (rinna's: one place in 17,765 tokens); and where "<" is
   unknown and there are no bytes, a typed "</s>" is two unknown pieces, not one.
+- Pieces of white space (`whitespace = "separate"`) are added tokens here. A run longer than the
+  longest of them is two pieces either way; unigram's SentencePiece may cut it elsewhere.
 - A typed "</s>" stays text (`split_special_tokens`), as in SentencePiece: a stranger's text must
   not be able to end a document. Chat templates write control tokens as text, so the exporter of a
   chat model asks for `literals="control"`.
@@ -29,12 +31,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from minna.artifact.files import write_text_atomically
 from minna.errors import DataError
 from minna.tokenizer.proto import ModelFields, PieceType, read_model
+from minna.tokenizer.settings import SPACE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as HuggingFaceTokenizer
 
-SPACE = "\u2581"
-ROLES = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+ROLES = {
+    "bos_token": ("<s>",),
+    "eos_token": ("</s>",),
+    "pad_token": ("<pad>", "[PAD]"),
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "mask_token": ("[MASK]",),
+}
+"""Under which names transformers' special tokens are known in a vocabulary."""
 
 
 def export_tokenizer(
@@ -71,8 +81,10 @@ def export_tokenizer(
 
 def special_tokens(fields: ModelFields) -> dict[str, str]:
     """Which of the special tokens the model has, by the role transformers gives them."""
-    controls = {piece.text for piece in fields.pieces if piece.type != PieceType.NORMAL}
-    return {role: text for role, text in ROLES.items() if text in controls}
+    unknown = {p.text: "unk_token" for p in fields.pieces if p.type == PieceType.UNKNOWN}
+    controls = {piece.text for piece in fields.pieces if piece.type == PieceType.CONTROL}
+    named = {role: text for role, texts in ROLES.items() for text in texts if text in controls}
+    return {role: text for text, role in unknown.items()} | named
 
 
 def translate(fields: ModelFields) -> HuggingFaceTokenizer:
@@ -107,6 +119,14 @@ def translate(fields: ModelFields) -> HuggingFaceTokenizer:
             AddedToken(piece.text, special=True, normalized=False)
             for piece in fields.pieces
             if piece.type in (PieceType.CONTROL, PieceType.UNKNOWN)
+        ]
+    )
+    # SentencePiece cuts its user-defined pieces out first, longest first, as these are
+    tokenizer.add_tokens(
+        [
+            AddedToken(piece.text, special=False, normalized=True)
+            for piece in fields.pieces
+            if piece.type == PieceType.USER_DEFINED
         ]
     )
     tokenizer.encode_special_tokens = True
@@ -174,7 +194,7 @@ def _keep_literals(fields: ModelFields) -> Any:
     patterns: list[str] = []
     for piece in fields.pieces:
         text = piece.text
-        if piece.type == PieceType.NORMAL or len(text) == 1:
+        if piece.type in (PieceType.NORMAL, PieceType.USER_DEFINED) or len(text) == 1:
             continue
         cuts = range(1, len(text))
         cut = next((cut for cut in cuts if text[cut - 1 : cut + 1] not in pairs), 1)

@@ -1,4 +1,4 @@
-"""How often the Hugging Face folder gives SentencePiece's ids: measured, written down, enforced.
+"""How often tokenizer.json and GGUF give SentencePiece's ids: measured, written down, enforced.
 
 The probe strings are where exported Japanese tokenizers were seen to break (of eight such strings,
 rinna's kind of vocabulary kept its ids in two once in GGUF); corpus lines are what users will send.
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minna.tokenizer.load import load_tokenizer
+from minna.errors import MissingExtraError
+from minna.tokenizer.in_gguf import ids_in_gguf
+from minna.tokenizer.load import Tokenizer, load_tokenizer
 
 LINES = 2000
 _EXAMPLES = 5
@@ -45,6 +47,17 @@ PROBES: tuple[str, ...] = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GgufMatch:
+    """The same for GGUF; `reason` says why nothing was measured, where nothing was."""
+
+    measured: bool = False
+    reason: str = ""
+    probes_equal: int = 0
+    lines_equal: int = 0
+    examples: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Match:
     """How many probe strings and corpus lines get the same ids from both, and some that do not."""
 
@@ -53,6 +66,7 @@ class Match:
     lines: int
     lines_equal: int
     examples: tuple[str, ...]
+    gguf: GgufMatch = GgufMatch(reason="not asked for")
 
     @property
     def rate(self) -> float:
@@ -63,6 +77,14 @@ class Match:
     def differing(self) -> int:
         """Number of strings whose ids differ."""
         return self.probes + self.lines - self.probes_equal - self.lines_equal
+
+    @property
+    def gguf_rate(self) -> float | None:
+        """The same share in GGUF, or None where it was not measured."""
+        if not self.gguf.measured:
+            return None
+        equal = self.gguf.probes_equal + self.gguf.lines_equal
+        return equal / (self.probes + self.lines)
 
     def as_json(self) -> dict[str, Any]:
         """The content of match.json."""
@@ -84,11 +106,31 @@ def measure_match(path: Path, *, lines: Sequence[str]) -> Match:
     theirs.encode_special_tokens = True
     texts = [*PROBES, *lines]
     encoded = theirs.encode_batch_fast(texts, add_special_tokens=False)
-    equal = [ours.encode(text) == other.ids for text, other in zip(texts, encoded, strict=True)]
+    expected = [ours.encode(text) for text in texts]
+    equal = [ids == other.ids for ids, other in zip(expected, encoded, strict=True)]
     return Match(
         probes=len(PROBES),
         probes_equal=sum(equal[: len(PROBES)]),
         lines=len(lines),
         lines_equal=sum(equal[len(PROBES) :]),
-        examples=tuple(t for t, same in zip(texts, equal, strict=True) if not same)[:_EXAMPLES],
+        examples=_differing(texts, equal),
+        gguf=_measure_gguf(ours, texts, expected),
     )
+
+
+def _measure_gguf(ours: Tokenizer, texts: list[str], expected: list[list[int]]) -> GgufMatch:
+    try:
+        found = ids_in_gguf(ours, texts=texts)
+    except MissingExtraError as error:
+        return GgufMatch(reason=str(error.rule))
+    equal = [ids == other for ids, other in zip(expected, found, strict=True)]
+    return GgufMatch(
+        measured=True,
+        probes_equal=sum(equal[: len(PROBES)]),
+        lines_equal=sum(equal[len(PROBES) :]),
+        examples=_differing(texts, equal),
+    )
+
+
+def _differing(texts: list[str], equal: list[bool]) -> tuple[str, ...]:
+    return tuple(t for t, same in zip(texts, equal, strict=True) if not same)[:_EXAMPLES]

@@ -20,6 +20,11 @@ from minna.errors import DataError
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALISER = 1, 2, 3
 _SCORE = 2  # in a piece
+# SentencePiece adds unigram scores in 32 bits, `tokenizers` in 64: a line of dashes, all ties, came
+# out differently in 439 of 32,697 lines of Aozora Bunko and a tenth of its works. On this grid sums
+# are exact in both up to 262,144 (some 30,000 tokens): no line and no work differs any more, for
+# 1,745,765 tokens instead of 1,745,782.
+SCORE_STEP = 2.0**-6
 
 
 class PieceType(enum.IntEnum):
@@ -118,6 +123,14 @@ def snap_scores(data: bytes, *, step: float) -> bytes:
                 (score,) = struct.unpack("<f", struct.pack("<I", value))
                 struct.pack_into("<f", snapped, start + at - 4, round(score / step) * step)
     return bytes(snapped)
+
+
+def without_prefix(data: bytes) -> bytes:
+    """The same model file, but no space is put in front of a text and no spaces are folded."""
+    # later fields win, so appending to the normaliser's message is enough; 3 and 4 are its
+    # add_dummy_prefix and remove_extra_whitespaces
+    off = bytes([3 << 3, 0, 4 << 3, 0])
+    return data + bytes([_NORMALISER << 3 | _BYTES, len(off)]) + off
 
 
 def _piece(data: bytes) -> Piece:

@@ -43,35 +43,56 @@ def cut_lines(text: str) -> Iterator[str]:
                 yield sentence[start : start + _HARD_CUT]
 
 
+class Reservoir:
+    """The lines with the smallest draws that fit in `limit_bytes`, of those shown so far."""
+
+    def __init__(self, *, limit_bytes: int, seed: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.documents = self.seen_bytes = 0
+        self._kept: list[tuple[float, int, str, int]] = []
+        self._draws = _uniform(seed)
+        self._threshold = 1.0
+        self._held = self._number = 0
+
+    def show(self, texts: Iterable[str]) -> None:
+        """Draw for every line of these documents."""
+        for text in texts:
+            self.documents += 1
+            for line in cut_lines(text):
+                draw = next(self._draws)
+                size = len(line.encode())
+                self.seen_bytes += size
+                self._number += 1
+                if draw >= self._threshold:
+                    continue
+                heapq.heappush(self._kept, (-draw, self._number, line, size))
+                self._held += size
+                self.shrink(self.limit_bytes)
+
+    def shrink(self, limit_bytes: int) -> None:
+        """Let lines go, largest draws first, until the rest fits in `limit_bytes`."""
+        while self._held > limit_bytes:
+            largest = heapq.heappop(self._kept)
+            self._held -= largest[3]
+            self._threshold = -largest[0]
+
+    def sample(self) -> Sample:
+        """What is held now."""
+        lines = [entry[2] for entry in sorted(self._kept, key=lambda entry: entry[1])]
+        return Sample(
+            lines=lines,
+            sampled_bytes=self._held,
+            corpus_bytes=self.seen_bytes,
+            documents=self.documents,
+        )
+
+
 def draw_sample(batches: Iterable[list[str]], *, limit_bytes: int, seed: int) -> Sample:
     """Draw whole lines up to `limit_bytes` from batches of documents."""
-    kept: list[tuple[float, int, str, int]] = []
-    keys = _uniform(seed)
-    threshold = 1.0
-    held = seen = documents = number = 0
-    for batch in batches:
-        documents += len(batch)
-        for text in batch:
-            for line in cut_lines(text):
-                key = next(keys)
-                size = len(line.encode())
-                seen += size
-                number += 1
-                if key >= threshold:
-                    continue
-                heapq.heappush(kept, (-key, number, line, size))
-                held += size
-                while held > limit_bytes:
-                    largest = heapq.heappop(kept)
-                    held -= largest[3]
-                    threshold = -largest[0]
-    kept.sort(key=lambda entry: entry[1])
-    return Sample(
-        lines=[entry[2] for entry in kept],
-        sampled_bytes=held,
-        corpus_bytes=seen,
-        documents=documents,
-    )
+    reservoir = Reservoir(limit_bytes=limit_bytes, seed=seed)
+    for texts in batches:
+        reservoir.show(texts)
+    return reservoir.sample()
 
 
 def _uniform(seed: int) -> Iterator[float]:
