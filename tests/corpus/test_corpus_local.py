@@ -1,13 +1,14 @@
 import gzip
 import json
 import lzma
+import pickle
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import open_source
+from minna.corpus.sources import open_source, rows
 from minna.errors import DataError, UsageError
 
 TEXT = "一行目です。\n二行目です。\n\n\n三行目です。\n"
@@ -15,7 +16,7 @@ TEXT = "一行目です。\n二行目です。\n\n\n三行目です。\n"
 
 def read(path, **settings):
     source = open_source(BuildSettings(source="local", path=path, **settings))
-    return [document.text for shard in source.shards() for document in shard.read()]
+    return [document.text for shard in source.shards() for document in shard.documents()]
 
 
 def zstd(content):
@@ -68,6 +69,54 @@ def test_the_field_of_json_lines_and_the_column_of_parquet_can_be_named(tmp_path
         read(tmp_path / "a.parquet", field="boby")
 
 
+def test_only_files_that_match_are_read_and_a_pattern_that_matches_none_is_refused(
+    tmp_path, capsys
+):
+    (tmp_path / "b.txt").write_text("二", encoding="utf-8")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.txt").write_text("一", encoding="utf-8")
+    assert read(tmp_path, files="a/*") == ["一"]
+    assert read(tmp_path, files="*.txt") == ["一", "二"]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(
+        DataError, match=r"no file of .* matches files='\*.jsonl' \(2 files, such as a/x"
+    ):
+        read(tmp_path, files="*.jsonl")
+
+
+def test_facts_beside_the_text_go_into_meta_and_a_language_code_is_taken(tmp_path):
+    row = {"text": "本文", "title": "題", "url": "u", "language": "JA-jp", "score": 1, "date": None}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    pq.write_table(pa.table({name: [value] for name, value in row.items()}), tmp_path / "b.parquet")
+    source = open_source(BuildSettings(source="local", path=tmp_path))
+    documents = [document for shard in source.shards() for document in shard.documents()]
+    assert [document.meta for document in documents] == [{"title": "題", "url": "u"}] * 2
+    assert [document.language for document in documents] == ["ja", "ja"]
+    assert documents[0].id == documents[1].id  # the same text is the same document
+
+
+def test_parsing_is_a_picklable_function_and_gives_the_same_in_another_process(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "一"}\n{"text": "二"}\n', encoding="utf-8")
+    (tmp_path / "b.txt").write_text("三", encoding="utf-8")
+    pq.write_table(pa.table({"text": ["四"]}), tmp_path / "c.parquet")
+    source = open_source(BuildSettings(source="local", path=tmp_path))
+    texts = []
+    for shard in source.shards():
+        parse = pickle.loads(pickle.dumps(shard.parse))
+        texts += [parse(pickle.loads(pickle.dumps(payload))).text for payload in shard.read()]
+    assert texts == ["一", "二", "三", "四"]
+
+
+def test_an_error_of_a_worker_survives_the_way_back(tmp_path):
+    (tmp_path / "a.jsonl").write_text("no json", encoding="utf-8")
+    source = open_source(BuildSettings(source="local", path=tmp_path))
+    with pytest.raises(DataError) as caught:
+        list(source.shards()[0].documents())
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.rule, again.remedy) == (caught.value.rule, caught.value.remedy)
+    assert str(again) == str(caught.value)
+
+
 def test_the_identity_follows_content_names_and_meaning_of_document(tmp_path):
     (tmp_path / "a.txt").write_text("一", encoding="utf-8")
 
@@ -113,6 +162,21 @@ def test_a_truncated_or_damaged_compressed_file_does_not_pass_for_a_short_one(tm
     path.write_bytes(b"not compressed at all, but long enough to be looked at")
     with pytest.raises(DataError, match="truncated or damaged"):
         read(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_a_compressed_file_of_no_bytes_does_not_pass_for_an_empty_one(tmp_path, suffix):
+    (tmp_path / f"a.txt{suffix}").touch()
+    with pytest.raises(DataError, match="truncated or damaged after 0 readable bytes"):
+        read(tmp_path / f"a.txt{suffix}")
+
+
+def test_a_text_too_large_for_one_document_asks_what_a_document_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "LARGEST", 10)
+    (tmp_path / "a.txt").write_text("一行目。\n" * 3, encoding="utf-8")
+    with pytest.raises(DataError, match="too large for one document") as caught:
+        read(tmp_path / "a.txt")
+    assert "--documents line" in caught.value.remedy
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path):

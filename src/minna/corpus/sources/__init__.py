@@ -1,17 +1,31 @@
-"""Sources of documents: `tatoeba` (the embedded default), `aozora`, `local` files."""
+"""Sources of documents: `tatoeba` (the default), the paper's dumps, the Hub, and your own files.
+
+tatoeba      sentences, fetched once        wikipedia  the Hub's parquet
+aozora       works out of copyright         cc100      ja.txt.xz
+pairs        parallel text                  c4         mC4's and C4's json.gz
+debian       manuals inside .deb files      pile       jsonl.zst
+local        your own files                 redpajama  jsonl
+hub:OWNER/NAME   a data set of the Hugging Face Hub, at one commit
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
 from minna.corpus.settings import BuildSettings
+from minna.corpus.sources import dumps
 from minna.corpus.sources.aozora import Aozora
-from minna.corpus.sources.local import Local
+from minna.corpus.sources.debian import Debian
+from minna.corpus.sources.hub import PREFIX, Hub
+from minna.corpus.sources.local import local
+from minna.corpus.sources.pairs import Pairs
 from minna.corpus.sources.source import RawDocument, Reading, Shard, Source, content_id
 from minna.corpus.sources.tatoeba import Tatoeba
 from minna.errors import UsageError, nearest
 
 __all__ = ["SOURCES", "RawDocument", "Reading", "Shard", "Source", "content_id", "open_source"]
-
-SOURCES = ("tatoeba", "aozora", "local")
 
 
 def open_source(settings: BuildSettings) -> Source:
@@ -21,25 +35,74 @@ def open_source(settings: BuildSettings) -> Source:
         UsageError: no such source, or it needs a path and got none.
         DataError: the path holds nothing the source can read.
     """
-    if settings.source == "tatoeba":
-        return Tatoeba(settings.path)
-    if settings.source not in SOURCES:
+    if settings.source.startswith(PREFIX):
+        return _hub(settings)
+    if settings.source not in _TABLE:
         raise UsageError(
-            f"{settings.source!r} is not a source (known: {', '.join(SOURCES)})"
+            f"{settings.source!r} is not a source (known: {', '.join(SOURCES)}, {PREFIX}OWNER/NAME)"
             + nearest(settings.source, SOURCES),
             remedy="use one of these names, or `local --from PATH` for your own files",
         )
+    return _TABLE[settings.source](settings)
+
+
+def _place(settings: BuildSettings) -> Path:
     if settings.path is None:
         raise UsageError(
             f"the source {settings.source} needs the place of its data, and none was given",
             remedy=f"minna corpus build {settings.source} --from PATH --out DIR",
         )
-    if settings.source == "aozora":
-        return Aozora(settings.path)
-    return Local(
-        settings.path,
+    return settings.path
+
+
+def _hub(settings: BuildSettings) -> Source:
+    if settings.path is not None:
+        raise UsageError(
+            f"{settings.source} is fetched from the Hub, and --from {settings.path} was given too",
+            remedy="leave --from out, or read the files you have as `local`",
+        )
+    return Hub(
+        settings.source.removeprefix(PREFIX),
+        revision=settings.revision,
+        files=settings.files,
+        field=settings.field,
+        documents=settings.documents,
+        licence=settings.licence,
+        attribution=settings.attribution,
+    )
+
+
+def _local(settings: BuildSettings) -> Source:
+    return local(
+        _place(settings),
         documents=settings.documents,
         field=settings.field,
         licence=settings.licence,
         attribution=settings.attribution,
+        files=settings.files,
     )
+
+
+def _pairs(settings: BuildSettings) -> Source:
+    return Pairs(
+        _place(settings),
+        licence=settings.licence,
+        attribution=settings.attribution,
+        files=settings.files,
+    )
+
+
+_TABLE: Final[dict[str, Callable[[BuildSettings], Source]]] = {
+    "tatoeba": lambda settings: Tatoeba(settings.path),
+    "aozora": lambda settings: Aozora(_place(settings)),
+    "wikipedia": lambda settings: dumps.wikipedia(_place(settings), files=settings.files),
+    "cc100": lambda settings: dumps.cc100(_place(settings), files=settings.files),
+    "c4": lambda settings: dumps.c4(_place(settings), files=settings.files),
+    "pile": lambda settings: dumps.pile(_place(settings), files=settings.files),
+    "redpajama": lambda settings: dumps.redpajama(_place(settings), files=settings.files),
+    "pairs": _pairs,
+    "debian": lambda settings: Debian(_place(settings), files=settings.files),
+    "local": _local,
+}
+
+SOURCES: Final = tuple(_TABLE)

@@ -1,7 +1,10 @@
 """Opening what people have: plain or compressed files, with errors that name the file and the byte.
 
 A truncated archive must not pass for a short one: every decompressor's own complaint becomes one
-`DataError` that says how far the file was readable.
+`DataError` that says how far the file was readable (gzip, lzma and pyarrow's zstd all complain at
+each cut inside a frame; a compressed file of no bytes at all is refused here, since two of the
+three take it for an empty one). Dumps hold single lines of hundreds of megabytes: reading is by
+pieces of at most 32 MB, and what is longer is skipped, hashed and told, never held.
 """
 
 from __future__ import annotations
@@ -10,13 +13,15 @@ import contextlib
 import gzip
 import hashlib
 import io
+import itertools
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from minna.artifact.files import sha256_file
 from minna.errors import DataError
@@ -32,7 +37,34 @@ UNREADABLE = (
 )
 """What decompressors and archive readers raise for a truncated or damaged file."""
 
+LARGEST: Final = 32_000_000
+"""Bytes of the largest document that is read: ten times the longest work of Aozora Bunko."""
+
 _HEAD = 8192
+_BLOCK = 1 << 20
+_WHOLE_HASH: Final = 1_000_000_000  # bytes; about 3 s of sha256
+_END: Final = 16_000_000  # bytes hashed at each end of a larger file
+_BLANK = re.compile(
+    rb"(?:[\s\x1c-\x1f]|\xe3\x80\x80|\xc2[\x85\xa0]|\xe1\x9a\x80"
+    rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f)*"
+)
+"""White space of Unicode in UTF-8: the full-width space makes no line a line of text."""
+
+
+class Piece(NamedTuple):
+    """A part of a file that is one document, or one row: what `Shard.read` hands to a worker.
+
+    Attributes:
+        line: number of its first line, from 1.
+        offset: where it starts in the (decompressed) file, in bytes.
+        content: its bytes, line ends included.
+        too_large: "" for a piece that was read; else its content id, with nothing in `content`.
+    """
+
+    line: int
+    offset: int
+    content: bytes
+    too_large: str = ""
 
 
 class _Counted(io.RawIOBase):
@@ -61,9 +93,11 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
-def broken(path: Path, error: Exception, *, after: int | None = None) -> DataError:
+def broken(
+    path: Path | str, error: Exception, *, after: int | None = None, unit: str = "bytes"
+) -> DataError:
     """The error for a file that its decompressor or archive reader cannot read on."""
-    where = "" if after is None else f" after {after} readable bytes"
+    where = "" if after is None else f" after {after} readable {unit}"
     return DataError(
         f"{path} is truncated or damaged{where}: {error or type(error).__name__}",
         remedy="fetch the file again and compare its size with the original",
@@ -89,6 +123,8 @@ def open_bytes(path: Path) -> Generator[BinaryIO]:
 
 def _decompressed(path: Path) -> BinaryIO:
     suffix = path.suffix.lower()
+    if suffix in COMPRESSIONS and path.stat().st_size == 0:
+        raise EOFError("it is empty, and even nothing takes some bytes when it is compressed")
     if suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
     if suffix == ".xz":
@@ -138,11 +174,80 @@ def refuse_binary(head: bytes, *, name: object) -> None:
         )
 
 
+def bounded_lines(stream: BinaryIO, *, most: int = LARGEST) -> Iterator[Piece]:
+    """The lines of a stream, each whole, or told as too large: memory stays below `most`."""
+    offset = 0
+    for number in itertools.count(1):
+        content = stream.readline(most + 1)
+        if not content:
+            return
+        if len(content) <= most:
+            yield Piece(number, offset, content)
+            offset += len(content)
+            continue
+        digest = hashlib.sha256(content)
+        size = len(content)
+        while not content.endswith(b"\n") and (content := stream.readline(_BLOCK)):
+            digest.update(content)
+            size += len(content)
+        yield Piece(number, offset, b"", digest.hexdigest()[:16])
+        offset += size
+
+
+def bounded_blocks(stream: BinaryIO, *, most: int = LARGEST) -> Iterator[Piece]:
+    """The blocks between blank lines, with the same promise."""
+    lines = bounded_lines(stream, most=most)
+    for blank, pieces in itertools.groupby(lines, key=_is_blank):
+        if not blank:
+            yield _gathered(pieces, most=most)
+
+
+def _is_blank(piece: Piece) -> bool:
+    return not piece.too_large and _BLANK.fullmatch(piece.content) is not None
+
+
+def _gathered(pieces: Iterator[Piece], *, most: int) -> Piece:
+    """One piece out of several lines; what does not fit is hashed and let go."""
+    first = next(pieces)
+    held = [first.content]
+    size = len(first.content)
+    digest = hashlib.sha256(first.too_large.encode()) if first.too_large else None
+    for piece in pieces:
+        size += len(piece.content)
+        if digest is None and (piece.too_large or size > most):
+            digest = hashlib.sha256(b"".join(held))
+            held = []
+        if digest is None:
+            held.append(piece.content)
+        else:
+            digest.update(piece.content or piece.too_large.encode())
+    if digest is None:
+        return Piece(first.line, first.offset, b"".join(held))
+    return Piece(first.line, first.offset, b"", digest.hexdigest()[:16])
+
+
 def describe_files(files: list[tuple[str, Path]]) -> dict[str, Any]:
-    """Identity of a set of files: how many, how large, one hash over names and contents."""
+    """Identity of a set of files: how many, how large, one hash over names and contents.
+
+    A file over 1 GB is told by its size, its time of change and the sha256 of its first and last
+    16 MB, because hashing a dump whole costs another reading of it (100 GB: minutes). Such a file
+    changed in its middle, at the same size and with its old time put back, is not noticed; one that
+    was copied without its time is taken for another, and built again.
+    """
     digest = hashlib.sha256()
     size = 0
     for name, file in files:
-        digest.update(f"{name}\0{sha256_file(file)}\n".encode())
-        size += file.stat().st_size
+        bytes_ = file.stat().st_size
+        told = sha256_file(file) if bytes_ <= _WHOLE_HASH else _ends(file)
+        digest.update(f"{name}\0{told}\n".encode())
+        size += bytes_
     return {"files": len(files), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _ends(file: Path) -> str:
+    told = file.stat()
+    with file.open("rb") as stream:
+        digest = hashlib.sha256(stream.read(_END))
+        stream.seek(told.st_size - _END)
+        digest.update(stream.read(_END))
+    return f"{told.st_size} {told.st_mtime_ns} {digest.hexdigest()}"

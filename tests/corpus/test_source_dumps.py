@@ -1,0 +1,278 @@
+"""The dumps, written in exactly their layouts, and what is wrong with real ones."""
+
+import gzip
+import json
+import lzma
+import random
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from minna.corpus import BuildSettings
+from minna.corpus.sources import SOURCES, content_id, open_source, streams
+from minna.errors import DataError, UsageError
+
+
+def documents(source, path, **settings):
+    opened = open_source(BuildSettings(source=source, path=path, **settings))
+    return [document for shard in opened.shards() for document in shard.documents()]
+
+
+def zstd(content):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def lines(*rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def article(number):
+    return {
+        "id": str(number),
+        "url": f"https://ja.wikipedia.org/wiki/{number}",
+        "title": f"題{number}",
+        "text": f"{number}番目の記事である。",
+    }
+
+
+@pytest.fixture
+def wikipedia(tmp_path):
+    for edition, rows in (("20231101.ja", [1, 2]), ("20231101.en", [3])):
+        (tmp_path / edition).mkdir()
+        table = pa.Table.from_pylist([article(number) for number in rows])
+        pq.write_table(table, tmp_path / edition / "train-00000-of-00001.parquet")
+    return tmp_path
+
+
+def test_wikipedia_has_title_and_url_and_the_language_of_its_folder(wikipedia):
+    found = documents("wikipedia", wikipedia)
+    assert [(row.text[:1], row.language) for row in found] == [
+        ("3", "en"),
+        ("1", "ja"),
+        ("2", "ja"),
+    ]
+    assert found[1].meta == {"title": "題1", "url": "https://ja.wikipedia.org/wiki/1"}
+    assert found[1].id == found[1].group == content_id("1番目の記事である。".encode())
+
+
+def test_wikipedia_takes_one_edition_by_pattern_by_folder_or_by_file(wikipedia):
+    file = wikipedia / "20231101.ja" / "train-00000-of-00001.parquet"
+    by_pattern = documents("wikipedia", wikipedia, files="20231101.ja/*")
+    assert [row.language for row in by_pattern] == ["ja", "ja"]
+    assert documents("wikipedia", file.parent) == documents("wikipedia", file) == by_pattern
+
+
+def test_the_licences_of_dumps_state_terms_and_whom_to_credit(wikipedia):
+    source = open_source(BuildSettings(source="wikipedia", path=wikipedia))
+    (licence,) = source.licences
+    assert "CC BY-SA 3.0" in licence.licence
+    assert "contributors" in licence.attribution
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("ja.txt.xz", lzma.compress), ("ja.txt.gz", gzip.compress), ("ja.txt", bytes)],
+)
+def test_cc100_is_paragraphs_a_line_and_an_empty_line_between_documents(tmp_path, name, pack):
+    (tmp_path / name).write_bytes(pack("一。\n二。\n\n三。\n　\n\n四。".encode()))
+    found = documents("cc100", tmp_path / name)
+    assert [row.text for row in found] == ["一。\n二。\n", "三。\n", "四。"]
+    assert all(row.group == row.id and row.language == "" for row in found)
+
+
+def test_c4_is_json_lines_in_gz_with_url_and_time(tmp_path):
+    row = {"text": "頁。", "timestamp": "2019-04-25T12:57:54Z", "url": "https://example.jp/"}
+    (tmp_path / "c4-ja.tfrecord-00000-of-01024.json.gz").write_bytes(gzip.compress(lines(row)))
+    (found,) = documents("c4", tmp_path)
+    assert found.text == "頁。"
+    assert found.meta == {"timestamp": "2019-04-25T12:57:54Z", "url": "https://example.jp/"}
+
+
+def test_the_pile_tells_its_set_and_english_only_where_a_set_is_english(tmp_path):
+    rows = [
+        {"text": "a", "meta": {"pile_set_name": "PubMed Abstracts"}},
+        {"text": "b", "meta": {"pile_set_name": "Github"}},
+        {"text": "c", "meta": None},
+    ]
+    (tmp_path / "00.jsonl.zst").write_bytes(zstd(lines(*rows)))
+    found = documents("pile", tmp_path)
+    assert [row.meta.get("set") for row in found] == ["PubMed Abstracts", "Github", None]
+    assert [row.language for row in found] == ["en", "", ""]
+
+
+def test_redpajama_reads_meta_as_object_as_python_and_as_json_in_a_string(tmp_path):
+    rows = [
+        {"text": "a", "meta": {"url": "u", "language": "en", "source": "c4"}},
+        {"text": "b", "meta": "{'title': 'T', 'language': 'de'}", "red_pajama_subset": "wikipedia"},
+        {"text": "c", "meta": '{"timestamp": "t", "language": [{"name": "Python"}]}'},
+        {"text": "d", "meta": "not a dictionary at all"},
+        {"text": "e", "source": "cc/2019-30/en_head"},
+    ]
+    (tmp_path / "a.jsonl").write_bytes(lines(*rows))
+    found = documents("redpajama", tmp_path)
+    assert [row.language for row in found] == ["en", "de", "", "", ""]
+    assert [dict(row.meta) for row in found] == [
+        {"url": "u", "source": "c4"},
+        {"title": "T", "set": "wikipedia"},
+        {"timestamp": "t"},
+        {},
+        {"source": "cc/2019-30/en_head"},
+    ]
+
+
+def test_bad_rows_of_a_dump_are_counted_drops_with_file_and_line(tmp_path):
+    good = lines({"text": "良い。"})
+    bad = b'{"text": "half\n' + b'{"text": "\xff\xfe"}\n' + b"[1]\n" + b"[" * 100_000 + b"\n"
+    bad += b'{"text": 1' + b"0" * 5000 + b"}\n" + b'{"body": "x"}\n' + b'{"text": 3}\n'
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(good + bad + good))
+    found = documents("c4", tmp_path)
+    assert [row.problem for row in found] == [
+        "", "malformed", "undecodable", "malformed", "malformed", "malformed", "malformed",
+        "malformed", "",
+    ]  # fmt: skip
+    assert found[2].text == "a.json.gz, line 3"
+    assert len({row.id for row in found[1:6]}) == 5
+
+
+def test_undecodable_blocks_of_a_text_dump_are_counted_and_the_rest_is_read(tmp_path):
+    content = "一。\n\n".encode() + "二。".encode("cp932") + "\n\n三。\n".encode()
+    (tmp_path / "ja.txt.xz").write_bytes(lzma.compress(content))
+    found = documents("cc100", tmp_path)
+    assert [row.problem for row in found] == ["", "undecodable", ""]
+    assert found[1].text == "ja.txt.xz, line 3"
+
+
+@pytest.mark.parametrize("source", ["c4", "cc100"])
+def test_a_line_of_40_mb_is_skipped_told_and_never_held(tmp_path, source):
+    name = {"c4": "a.json.gz", "cc100": "ja.txt.gz"}[source]
+    good = {"c4": '{"text": "%s"}\n', "cc100": "%s\n\n"}[source]
+    with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:
+        file.write((good % "前。").encode())
+        for _ in range(40):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\n\n" + (good % "後。").encode())
+    opened = open_source(BuildSettings(source=source, path=tmp_path))
+    tracemalloc.start()
+    found = [(row.text.strip(), row.problem) for s in opened.shards() for row in s.documents()]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    place = f"{name}, line {3 if source == 'cc100' else 2}"
+    assert found == [("前。", ""), (place, "too_large"), ("後。", "")]
+    assert peak < 2.2 * streams.LARGEST  # the piece and its copy, whatever the line has
+
+
+def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes():
+    import io
+
+    def cut(content, read):
+        return [(p.line, p.content, p.too_large) for p in read(io.BytesIO(content), most=6)]
+
+    long = b"12345678901\n"
+    assert cut(b"12345\n" + long + b"z", streams.bounded_lines) == [
+        (1, b"12345\n", ""),
+        (2, b"", content_id(long)),
+        (3, b"z", ""),
+    ]
+    assert cut(b"1234567", streams.bounded_lines) == [(1, b"", content_id(b"1234567"))]
+    blocks = cut(b"a\nb\n\n123\n456\n789\n \n" + long + b"b\n\nc", streams.bounded_blocks)
+    assert [(line, content) for line, content, _ in blocks] == [
+        (1, b"a\nb\n"), (4, b""), (8, b""), (11, b"c"),
+    ]  # fmt: skip
+    assert blocks[1][2] == content_id(b"123\n456\n789\n")
+    assert blocks[2][2]
+
+
+def test_a_dump_of_another_layout_is_refused_with_its_fields_and_the_nearest(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines({"texts": "x", "id": 1}))
+    with pytest.raises(DataError, match=r"no field 'text' \(it has .*did you mean 'texts'"):
+        documents("c4", tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(b"[{}, {}]")
+    with pytest.raises(DataError, match="JSON list, not an object"):
+        documents("c4", tmp_path)
+    pq.write_table(pa.table({"body": ["x"], "tekst": ["y"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"no column 'text'.*\['body', 'tekst'\].*'tekst'"):
+        documents("wikipedia", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.99])
+@pytest.mark.parametrize(
+    ("source", "name", "pack"),
+    [
+        ("cc100", "ja.txt.xz", lzma.compress),
+        ("c4", "a.json.gz", gzip.compress),
+        ("pile", "00.jsonl.zst", zstd),
+        ("pile", "two-frames.jsonl.zst", lambda content: zstd(content) + zstd(content)),
+    ],
+)
+def test_a_truncated_dump_says_how_far_it_was_readable(tmp_path, source, name, pack, share):
+    letters = random.Random(3)
+    text = "".join(chr(letters.randrange(0x4E00, 0x9000)) for _ in range(200_000))
+    packed = pack(
+        "".join(f'{{"text": "{text[n : n + 99]}"}}\n' for n in range(0, 200_000, 99)).encode()
+    )
+    (tmp_path / name).write_bytes(packed[: int(share * len(packed))])
+    with pytest.raises(DataError, match=r"truncated or damaged after \d+ readable bytes"):
+        documents(source, tmp_path)
+
+
+def test_a_parquet_file_damaged_inside_says_after_how_many_rows(tmp_path):
+    file = tmp_path / "a.parquet"
+    letters = random.Random(4)
+    texts = [
+        "".join(chr(letters.randrange(0x4E00, 0x9000)) for _ in range(300)) for _ in range(400)
+    ]
+    table = pa.table({"text": texts})
+    pq.write_table(table, file, row_group_size=100, use_dictionary=False, compression="zstd")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged after [1-9]\d* readable rows"):
+        documents("wikipedia", file)
+    file.write_bytes(content[:-100])
+    with pytest.raises(DataError, match=r"damaged after 0 readable rows"):
+        documents("wikipedia", file)
+
+
+def test_a_file_of_over_1_gb_is_told_by_size_time_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "_WHOLE_HASH", 100)
+    monkeypatch.setattr(streams, "_END", 16)
+    file = tmp_path / "ja.txt"
+    file.write_bytes(b"a" * 200)
+
+    def identity():
+        return open_source(BuildSettings(source="cc100", path=file)).identity()
+
+    first = identity()
+    assert identity() == first
+    for place in (0, 199):
+        file.write_bytes(b"a" * place + b"b" + b"a" * (199 - place))
+        changed = identity()
+        assert changed != first
+        first = changed
+
+
+@pytest.mark.parametrize("source", [name for name in SOURCES if name != "tatoeba"])
+def test_every_source_refuses_an_empty_folder_a_missing_path_and_none(tmp_path, source):
+    with pytest.raises(DataError, match="holds no"):
+        open_source(BuildSettings(source=source, path=tmp_path))
+    with pytest.raises(DataError, match="does not exist"):
+        open_source(BuildSettings(source=source, path=tmp_path / "nothing"))
+    with pytest.raises(UsageError, match="needs the place of its data"):
+        open_source(BuildSettings(source=source))
+
+
+def test_an_unknown_source_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'wikipedia'"):
+        open_source(BuildSettings(source="wikipdia"))
+
+
+@pytest.mark.parametrize("source", ["wikipedia", "cc100", "c4", "pile", "redpajama"])
+def test_a_single_file_of_another_format_is_refused(tmp_path, source):
+    (tmp_path / "a.pdf").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"format of a\.pdf"):
+        open_source(BuildSettings(source=source, path=tmp_path / "a.pdf"))
