@@ -1,111 +1,141 @@
-"""`card.md` and `dropped.json`: what a corpus is, in words, for the person who must answer for it.
+"""`card.md`, `card.html` and `dropped.json`: a corpus in words, for the person who answers for it.
 
 Licence, legal basis and quality are three questions and get three sections: a licence that allows
-copying says nothing about personal data, and Article 30-4 says nothing about attribution.
+copying says nothing about personal data, and Article 30-4 says nothing about attribution. Both
+formats and both languages are told from one list of sections, and no date stands in them, so the
+same build writes the same bytes.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from minna.artifact import replace_file
-from minna.corpus import japanese
-from minna.corpus.filters import FILTERS
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from minna.artifact import Licence, replace_file
+from minna.corpus.card_blocks import (
+    LANGUAGES,
+    Section,
+    as_html,
+    as_markdown,
+    cut,
+    is_number,
+    markdown,
+    quoted,
+    shown,
+)
+from minna.corpus.card_facts import facts_of
+from minna.corpus.card_sections import accounting, sections
+from minna.corpus.card_words import LEGAL_NOTES, LEGAL_NOTES_JA
 from minna.corpus.journal import Journal
 from minna.corpus.settings import BuildSettings
-from minna.units import format_bytes
+from minna.corpus.statistics import Statistics
 
 if TYPE_CHECKING:
     from minna.corpus.sources import Source
 
-LEGAL_NOTES: Final = (
-    (
-        "Legal basis of training: in Japan, Article 30-4 of the Copyright Act permits using works "
-        "for information analysis, to the extent necessary and not for enjoying what they express; "
-        "its proviso excludes uses that unreasonably prejudice the copyright owner's interests "
-        "(for example copying a database that is sold for such analysis). The builder confirms "
-        "that this holds here; other countries have other law."
-    ),
-    (
-        "Personal data: sources may name living people. The builder confirms that the use agrees "
-        "with the Act on the Protection of Personal Information (or the law that applies)."
-    ),
-    (
-        "Opt-outs: the builder confirms that reservations of rights known for the sources "
-        "(robots.txt, terms of use, requests to be removed) were respected."
-    ),
-)
-_DUPLICATE_REASON: Final = "the same text, after normalisation, came before"
+__all__ = ["LEGAL_NOTES", "LEGAL_NOTES_JA", "accounting", "write_card", "write_dropped"]
 
 
-def write_dropped(directory: Path, journal: Journal) -> None:
+def write_dropped(directory: Path, statistics: Statistics | Journal) -> None:
     """Write dropped.json: reason -> count and the first examples."""
     content = {
-        reason: {"count": count, "examples": journal.examples.get(reason, [])}
-        for reason, count in sorted(journal.dropped.items())
+        reason: {"count": count, "examples": statistics.examples.get(reason, [])}
+        for reason, count in sorted(statistics.dropped.items())
     }
     with replace_file(directory / "dropped.json") as file:
-        file.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        # a lone surrogate (of a file name, say) becomes \udcff, which is how JSON spells it
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_card(
-    directory: Path, journal: Journal, *, source: Source, settings: BuildSettings
+    directory: Path,
+    statistics: Statistics | Journal,
+    *,
+    settings: BuildSettings,
+    name: str = "",
+    licences: Sequence[Licence] = (),
+    source: Source | None = None,
 ) -> None:
-    """Write card.md."""
-    sections = [
-        f"# Corpus of Japanese text: {source.name}",
-        _what(journal, source),
-        "## Licences and attribution\n\n" + _licences(source),
-        "## Splits\n\n" + _splits(journal, settings),
-        "## Normalisation\n\n" + "\n".join(f"- {rule}" for rule in japanese.RULES),
-        "## Filters and de-duplication\n\n" + _filters(journal, settings),
-        "## Legal notes the builder confirms\n\n" + "\n".join(f"- {n}" for n in LEGAL_NOTES),
-    ]
+    """Write card.md and card.html, each in Japanese and in English.
+
+    Args:
+        directory: of the corpus.
+        statistics: what the build counted.
+        settings: what it was built with.
+        name: of the source.
+        licences: terms and credits of the source.
+        source: with a journal of the one-pass engine, in the place of name and licences.
+
+    Raises:
+        AssertionError: the counts do not account for every document.
+    """
+    if isinstance(statistics, Journal):
+        _write_journal_card(directory, statistics, source=source, settings=settings)
+        return
+    told = sections(facts_of(statistics, name=name, licences=licences, settings=settings))
+    for file_name, text in (("card.md", _markdown(name, told)), ("card.html", _html(name, told))):
+        with replace_file(directory / file_name) as file:
+            file.write(text.encode())
+
+
+def _write_journal_card(
+    directory: Path, journal: Journal, *, source: Source | None, settings: BuildSettings
+) -> None:
+    """The card of the one-pass engine: no page, and nothing about passes that it does not have."""
+    assert source is not None
+    counted = Statistics(
+        read=journal.read,
+        kept=journal.kept,
+        dropped=journal.dropped,
+        examples=journal.examples,
+        splits=journal.splits,
+        text_bytes=journal.text_bytes,
+        characters=journal.characters,
+    )
+    facts = facts_of(counted, name=source.name, licences=source.licences, settings=settings)
+    own = {k: v for k, v in facts.settings.items() if k not in {"dedup", "contamination"}}
+    told = sections(replace(facts, settings=own))
     with replace_file(directory / "card.md") as file:
-        file.write(("\n\n".join(sections) + "\n").encode())
+        file.write(_markdown(source.name, told).encode())
 
 
-def _what(journal: Journal, source: Source) -> str:
-    size = format_bytes(journal.text_bytes)
-    return (
-        f"{journal.kept:,} documents, {journal.characters:,} characters, {size} of UTF-8, kept of "
-        f"{journal.read:,} documents read from `{source.name}`. Order is that of the source; "
-        "near-duplicates across groups are not searched for."
+def _markdown(name: str, told: Sequence[Section]) -> str:
+    text = _render("corpus_card.md", name, told)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _html(name: str, told: Sequence[Section]) -> str:
+    return _render("corpus_card.html", name, told)
+
+
+def _render(template: str, name: str, told: Sequence[Section]) -> str:
+    environment = Environment(
+        loader=PackageLoader("minna.corpus"),
+        autoescape=template.endswith(".html"),  # values in Markdown pass `cell`, `text` or `quoted`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Any] = {
+        "cell": as_html if template.endswith(".html") else as_markdown,
+        "text": markdown,
+        "quoted": quoted,
+        "shown": shown,
+        "cut": cut,
+        "is_number": is_number,
+    }
+    environment.filters.update(filters)
+    return environment.get_template(template).render(
+        name=name, sections=told, languages=LANGUAGES, titles=_TITLES
     )
 
 
-def _licences(source: Source) -> str:
-    return "\n".join(
-        f"- {item.source}: {item.licence}"
-        + (f". Credit: {item.attribution}" if item.attribution else "")
-        + (f" ({item.url})" if item.url else "")
-        for item in source.licences
-    )
-
-
-def _splits(journal: Journal, settings: BuildSettings) -> str:
-    rows = [f"| {name} | {journal.splits.get(name, 0):,} |" for name in ("train", "valid", "test")]
-    return (
-        f"By the hash of the group (valid {settings.valid}, test {settings.test} of the groups), "
-        "so that what belongs together never stands on two sides.\n\n"
-        "| split | documents |\n|---|---|\n" + "\n".join(rows)
-    )
-
-
-def _filters(journal: Journal, settings: BuildSettings) -> str:
-    rows = [
-        f"| {rule.name} | {rule.setting} = {getattr(settings.filters, rule.setting)} "
-        f"| {rule.reason} | {journal.dropped.get(rule.name, 0):,} |"
-        for rule in FILTERS
-    ]
-    rows.append(
-        f"| duplicate | - | {_DUPLICATE_REASON} | {journal.dropped.get('duplicate', 0):,} |"
-    )
-    examples = [
-        f"- {reason}: " + " / ".join(f"`{text.replace('`', ' ')}`" for text in texts)
-        for reason, texts in sorted(journal.examples.items())
-    ]
-    table = "| filter | threshold | drops a document with | dropped |\n|---|---|---|---|\n"
-    return table + "\n".join(rows) + ("\n\nExamples:\n\n" + "\n".join(examples) if examples else "")
+_TITLES = {"ja": "コーパスカード：", "en": "Corpus card: "}
