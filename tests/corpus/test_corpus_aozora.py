@@ -1,14 +1,20 @@
+import concurrent.futures
 import io
+import itertools
+import multiprocessing
 import re
 import tarfile
 import zipfile
 
 import pytest
 
-from minna.corpus import BuildSettings, build, texts
+from minna.corpus import BuildSettings
 from minna.corpus.sources import open_source
 from minna.corpus.sources.aozora import decode
-from minna.corpus.sources.aozora_text import clean, jis_x_0213, parse
+from minna.corpus.sources.aozora_gaiji import jis_x_0213
+from minna.corpus.sources.aozora_marks import clean
+from minna.corpus.sources.aozora_spelling import ORTHOGRAPHIES
+from minna.corpus.sources.aozora_text import parse
 from minna.errors import DataError
 
 WORK = """試験の作
@@ -112,14 +118,51 @@ def test_encodings_of_works(encoding):
     assert decode("吾輩は猫である。".encode(encoding), name="x") == "吾輩は猫である。"
 
 
-def test_broken_shift_jis_names_the_work_and_the_byte_and_binary_is_called_binary(tmp_path):
+def test_broken_shift_jis_names_the_work_and_the_byte_and_binary_is_called_binary():
     broken = "吾輩は".encode("cp932") + b"\x81\x01"
-    path = tar(tmp_path / "a.tar.xz", {"x/1.txt": broken})
-    source = open_source(BuildSettings(source="aozora", path=path))
     with pytest.raises(DataError, match=r"x/1\.txt is neither Shift_JIS nor UTF-8: .* offset 6"):
-        list(source.shards()[0].read())
+        decode(broken, name="x/1.txt")
     with pytest.raises(DataError, match="binary"):
         decode(b"PK\x03\x04\x00\x00", name="x")
+
+
+def test_one_bad_work_does_not_stop_an_archive_of_mixed_encodings(tmp_path, monkeypatch):
+    monkeypatch.setattr("minna.corpus.sources.aozora._LARGEST_WORK", 5000)
+    members = {
+        "x/1.txt": WORK.encode("cp932"),
+        "x/2.txt": "吾輩は".encode("cp932") + b"\x81\x01",
+        "x/3.txt": WORK.encode(),
+        "x/4.txt": b"PK\x03\x04\x00\x00",
+        "x/5.txt": b" " * 5001,
+        "x/6.txt": WORK.replace("丁度", "嚞𠮟").encode("shift_jis_2004"),
+        "x/7.txt": b"",
+    }
+    path = tar(tmp_path / "a.tar.xz", members)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    for file in (path, tmp_path / "a.zip"):
+        works = list(open_source(BuildSettings(source="aozora", path=file)).shards()[0].documents())
+        assert [work.problem for work in works] == [
+            *("", "undecodable", "", "undecodable", "too_large", "", "")
+        ]
+        assert [work.text.split("/", 1)[-1] for work in works if work.problem] == (
+            ["2.txt", "4.txt", "5.txt"] if file == path else ["x/2.txt", "x/4.txt", "x/5.txt"]
+        )
+        assert works[0].text == works[2].text
+        assert "嚞𠮟" in works[5].text
+        assert len({work.id for work in works}) == 7
+
+
+def test_payloads_and_parsers_travel_to_other_processes(tmp_path):
+    path = tar(tmp_path / "a.tar", {"1.txt": WORK.encode("cp932")}, "w")
+    shard = open_source(BuildSettings(source="aozora", path=path)).shards()[0]
+    payload = next(iter(shard.read()))
+    assert shard.parse is not None
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        assert pool.submit(shard.parse, payload).result() == shard.parse(payload)
 
 
 def test_archives_and_folders_of_every_kind_give_the_same_works(tmp_path):
@@ -134,7 +177,7 @@ def test_archives_and_folders_of_every_kind_give_the_same_works(tmp_path):
     for name in ("a.tar.xz", "b.tar", "c.zip", "folder"):
         source = open_source(BuildSettings(source="aozora", path=tmp_path / name))
         for shard in source.shards():
-            found |= {(d.id, d.group, d.text) for d in shard.read()}
+            found |= {(d.id, d.group, d.text) for d in shard.documents()}
     assert len(found) == 1
 
 
@@ -142,7 +185,7 @@ def test_two_spellings_of_one_work_are_one_group(tmp_path):
     other = WORK.replace("ものか", "ものであらうか")
     path = tar(tmp_path / "a.tar", {"1.txt": WORK.encode("cp932"), "2.txt": other.encode()}, "w")
     source = open_source(BuildSettings(source="aozora", path=path))
-    works = list(source.shards()[0].read())
+    works = list(source.shards()[0].documents())
     assert works[0].group == works[1].group
     assert works[0].id != works[1].id
 
@@ -153,18 +196,11 @@ def test_truncated_archives_are_refused_not_shortened(tmp_path):
         path = tar(tmp_path / name, members, mode)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(DataError, match="truncated or damaged"):
-            list(open_source(BuildSettings(source="aozora", path=path)).shards()[0].read())
+            list(open_source(BuildSettings(source="aozora", path=path)).shards()[0].documents())
     bad = tmp_path / "b.zip"
     bad.write_bytes(b"PK not a zip")
     with pytest.raises(DataError, match="truncated or damaged"):
-        list(open_source(BuildSettings(source="aozora", path=bad)).shards()[0].read())
-
-
-def test_a_member_that_unpacks_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("minna.corpus.sources.aozora._LARGEST_WORK", 100)
-    path = tar(tmp_path / "a.tar.xz", {"1.txt": b" " * 101})
-    with pytest.raises(DataError, match="unpacks to 101 bytes"):
-        list(open_source(BuildSettings(source="aozora", path=path)).shards()[0].read())
+        list(open_source(BuildSettings(source="aozora", path=bad)).shards()[0].documents())
 
 
 def test_nothing_there_is_said(tmp_path):
@@ -174,22 +210,20 @@ def test_nothing_there_is_said(tmp_path):
         open_source(BuildSettings(source="aozora", path=tmp_path))
 
 
-def test_three_hundred_real_works_come_out_clean(shared_data, tmp_path):
-    settings = BuildSettings(
-        source="aozora", path=shared_data / "aozora" / "aozora.tar.xz", limit=300
-    )
-    report = build(open_source(settings), out=tmp_path / "corpus", settings=settings)
-    assert report.kept == 300
+def test_three_hundred_real_works_come_out_clean(shared_data):
+    path = shared_data / "aozora" / "aozora.tar.xz"
+    works = open_source(BuildSettings(source="aozora", path=path)).shards()[0].documents()
     leftover = re.compile(
         r"[《》｜]|［＃|※［|^底本|-{8,}|青空文庫作成|現れる記号|[\U000f0000-\U0010ffff]",
         re.MULTILINE,
     )
-    paragraphs = 0
-    for document in texts(tmp_path / "corpus", split="all"):
-        found = leftover.search(document.text)
-        assert found is None, (
-            document.id,
-            document.text[max(0, found.start() - 40) : found.end() + 40],
-        )
-        paragraphs += document.text.count("\n")
+    paragraphs = readings = 0
+    for work in itertools.islice(works, 300):
+        found = leftover.search(work.text)
+        assert found is None, (work.id, work.text[max(0, found.start() - 40) : found.end() + 40])
+        assert work.problem == ""
+        assert work.meta["orthography"] in ORTHOGRAPHIES
+        paragraphs += work.text.count("\n")
+        readings += len(work.readings)
     assert paragraphs > 10_000
+    assert readings > 30_000
