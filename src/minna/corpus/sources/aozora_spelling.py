@@ -9,8 +9,8 @@ samples of 6,000 characters: 0.2 to 0.7 ms a work.
 Of 6,110 works 3,667 are 新字新仮名, 1,418 新字旧仮名, 738 旧字旧仮名, 16 旧字新仮名, and in 271,
 mostly poems and notes of some lines, too little tells. In 216 works a colophon hints at the
 spelling: 204 agree; of the others seven say 表記をあらためました where the text has old kana (only
-its characters were changed), three are poems that stay その他, two are wrong. 26 pairs of files with
-the same work in two spellings get two labels.
+its characters were changed), three are poems that stay その他, two are wrong. 26 pairs of files
+that hold one work in two spellings get two labels.
 """
 
 from __future__ import annotations
