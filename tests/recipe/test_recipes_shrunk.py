@@ -7,11 +7,13 @@ each is a second or two.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
 import torch
-from tests.toy_chain import make_corpus
+from tests.corpus.made_corpora import english, row, write_corpus
+from tests.toy_chain import sentences
 
 from minna import recipe
 from minna.export import export_run
@@ -39,19 +41,18 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A corpus, and a function that makes (once) the tokenizer of a recipe's settings on it."""
+    """A corpus in two languages, and a function that makes (once) the tokenizer of a recipe."""
     folder = tmp_path_factory.mktemp("inputs")
-    corpus = make_corpus(folder, count=400)
-    made = {}
+    texts = list(dict.fromkeys(sentences(400, seed=0)))
+    rows = [row(text, split="train" if n > 40 else "valid") for n, text in enumerate(texts)]
+    corpus = write_corpus(folder / "corpus", [*rows, *english(100)], file_rows=1000)
 
     def tokenizer_of(settings):
         size = 420 if settings.byte_fallback else 200
         small = dataclasses.replace(settings, vocab_size=size)
-        if small not in made:
-            made[small] = train_tokenizer(
-                corpus, out=folder / f"tokenizer-{len(made)}", settings=small
-            )
-        return made[small], size
+        name = hashlib.sha256(repr(small).encode()).hexdigest()[:8]
+        # settings that were used before find their directory there already
+        return train_tokenizer(corpus, out=folder / name, settings=small), size
 
     return corpus, tokenizer_of
 
@@ -106,6 +107,9 @@ def test_a_shrunk_recipe_trains_exports_loads_in_transformers_and_continues_text
     log = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert any(json.loads(line)["event"] == "evaluate" for line in log)
     model = export_run(tmp_path / "run", out=tmp_path / "model")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    later = whole.tokenizer.specials in ("rinna-44k", "rinna-neox")
+    assert (config["bos_token_id"], config["eos_token_id"]) == ((2, 3) if later else (1, 2))
     ours = load_model(model, device="cpu", dtype="fp32", layout="plain")
     ids = ours.tokenizer.encode("昨日、猫は図書館で走っている。")[: small.model.context]
     mine = ours.decoder.logits(ours.decoder(torch.tensor([ids])))[0]

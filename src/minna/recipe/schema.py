@@ -274,6 +274,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{escaped}"'
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value)
+        return "{" + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in inner.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in cast("list[Any]", value)) + "]"
     return repr(value)
