@@ -169,7 +169,7 @@ def build_parts(
         micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks,
         accumulation=accumulation,
         flops_per_token=model.flops_per_token(row_tokens=recipe.stream.row_tokens),
-        tokens_per_byte=shards.tokens / shards.bytes,
+        tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes,
         frozen=frozen,
     )
 
@@ -191,16 +191,23 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
         "model": f"{format_count(parameters)} parameters ({format_count(learning)} learn), "
         f"{format_bytes(fixed)} of weights, gradients and optimiser state",
         "data": f"{format_count(shards.tokens)} tokens, {format_count(shards.documents)} "
-        f"documents, {shards.bytes / shards.tokens:.2f} bytes per token",
+        f"documents, {shards.bytes / shards.tokens:.2f} bytes per token{_told(shards)}",
         "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
         f"{settings.tokens_per_step} tokens",
         "run": f"{settings.steps} steps = {format_count(total)} tokens = "
-        f"{total / shards.tokens:.2f} epochs, {flops:.2e} FLOPs",
+        f"{total / shards.epoch_tokens:.2f} epochs, {flops:.2e} FLOPs",
         "machine": f"{numerics.device}, {numerics.precision}, compile {numerics.compile}, "
         f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
         f"at {_HOPED_SHARE:.0%} of it {format_seconds(seconds)}",
     }
     return [f"{name:<9} {text}" for name, text in facts.items()]
+
+
+def _told(shards: TokenShards) -> str:
+    """Say what repeats make of the data; nothing where each document is told once."""
+    if all(shard.repeats == 1 for shard in shards.shards):
+        return ""
+    return f"; an epoch tells {format_count(shards.epoch_tokens)} of them, repeats counted"
 
 
 def _state_bytes(optimiser: torch.optim.Optimizer) -> int:

@@ -5,13 +5,15 @@ two cores can train), so there are no loader workers to start, kill or resume. T
 to a vocabulary of 65,536.
 
 One corpus file gives one shard per split, written whole or not at all, so an interrupted pass goes
-on with the next file. Each document ends in `</s>`.
+on with the next file. Each document ends in `</s>`. Of a mixture, each component's file is
+tokenised once, and `repeats.json` says how often an epoch tells each shard.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minna import artifact
+from minna.artifact.files import write_text_atomically
 from minna.console import progress
 from minna.corpus import read
 from minna.errors import ArtifactError, DataError
@@ -27,6 +30,7 @@ from minna.tokenizer.load import Tokenizer, load_tokenizer
 
 _SPLITS = ("train", "valid", "test")
 _UINT16_VOCABULARY = 1 << 16
+_REPEATS = "repeats.json"
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -49,16 +53,18 @@ def write_tokens(corpus: Path, *, tokenizer: Path, out: Path, threads: int = 2) 
     settings: dict[str, Any] = {"dtype": token_dtype(words.vocab_size).str, "eos": words.eos_id}
     if artifact.unchanged(out, key=artifact.key_of("tokens", settings=settings, parents=parents)):
         return out
-    files = read.files(corpus)
+    parts = read.parts(corpus)
     with (
         artifact.writing(out, kind="tokens", settings=settings, parents=parents) as draft,
         progress() as bar,
     ):
-        task = bar.add_task("tokenising", total=len(files), note="")
-        for number, file in enumerate(files):
+        task = bar.add_task("tokenising", total=len(parts), note="")
+        for part in parts:
             for split in _SPLITS:
-                _write_shard(file, split, words, draft.path / f"{split}-{number:05d}", threads)
+                stem = draft.path / f"{split}-{part.number:05d}"
+                _write_shard(part, split, words, stem, threads)
             bar.advance(task)
+        _write_repeats(draft.path, parts)
         for split in _SPLITS:
             _count(draft, split, token_dtype(words.vocab_size))
         if not draft.counts["train_documents"].value:
@@ -77,7 +83,16 @@ def _count(draft: artifact.Draft, split: str, dtype: np.dtype[Any]) -> None:
     draft.count(f"{split}_bytes", shards.bytes, "bytes of UTF-8, one more a document")
 
 
-def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: int) -> None:
+def _write_repeats(out: Path, parts: list[read.Part]) -> None:
+    """Write repeats.json, unless every document is told once."""
+    if all(part.repeats == 1 for part in parts):
+        return
+    repeats = {f"{part.number:05d}": part.repeats for part in parts}
+    content = {"seed": parts[0].seed, "repeats": repeats}
+    write_text_atomically(out / _REPEATS, json.dumps(content, indent=1) + "\n")
+
+
+def _write_shard(part: read.Part, split: str, words: Tokenizer, stem: Path, threads: int) -> None:
     """Write STEM.bin (tokens) and, last, STEM.npy (offsets and bytes): the mark of a whole one."""
     index_file = stem.with_name(stem.name + ".npy")
     if index_file.is_file():
@@ -86,7 +101,7 @@ def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: 
     sizes: list[int] = []
     dtype = token_dtype(words.vocab_size)
     with artifact.replace_file(stem.with_name(stem.name + ".bin")) as out:
-        for texts in read.file_texts(file, split=split):
+        for texts in read.part_texts(part, split=split):
             flat, offsets = words.encode_batch(texts, threads=threads)
             ended = np.insert(flat, offsets[1:], words.eos_id)
             out.write(ended.astype(dtype).tobytes())
@@ -103,11 +118,20 @@ def _write_shard(file: Path, split: str, words: Tokenizer, stem: Path, threads: 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One shard: `tokens` [tokens] and `offsets` [documents + 1], both memory-mapped."""
+    """One shard: `tokens` [tokens] and `offsets` [documents + 1], both memory-mapped.
+
+    Attributes:
+        byte_ends: [documents + 1] where each document begins in bytes.
+        repeats: how often an epoch tells each document.
+        seed, number: of the mixture, and of the shard in it: what a fraction of a repeat takes.
+    """
 
     tokens: npt.NDArray[np.unsignedinteger[Any]]
     offsets: npt.NDArray[np.int64]
     byte_ends: npt.NDArray[np.int64]
+    repeats: float = 1.0
+    seed: int = 0
+    number: int = 0
 
     @property
     def documents(self) -> int:
@@ -123,6 +147,11 @@ class TokenShards:
         if dtype is None:
             dtype = np.dtype(artifact.read_manifest(path, kind="tokens").settings["dtype"])
         self.dtype = dtype
+        self._repeats: dict[str, float] = {}
+        self._seed = 0
+        if split == "train" and (path / _REPEATS).is_file():
+            content = json.loads((path / _REPEATS).read_text(encoding="utf-8"))
+            self._repeats, self._seed = content["repeats"], content["seed"]
         stems = sorted(path.glob(f"{split}-*.npy"))
         self.shards = [shard for stem in stems if (shard := self._open(stem)).documents]
 
@@ -140,7 +169,15 @@ class TokenShards:
         tokens = (
             np.memmap(file, dtype=self.dtype, mode="r") if expected else np.zeros(0, self.dtype)
         )
-        return Shard(tokens=tokens, offsets=offsets, byte_ends=index[1])
+        number = index_file.stem.rpartition("-")[2]
+        return Shard(
+            tokens=tokens,
+            offsets=offsets,
+            byte_ends=index[1],
+            repeats=self._repeats.get(number, 1.0),
+            seed=self._seed,
+            number=int(number),
+        )
 
     @functools.cached_property
     def documents(self) -> int:
@@ -156,3 +193,13 @@ class TokenShards:
     def bytes(self) -> int:
         """UTF-8 bytes of the text, one more for the end of each document."""
         return sum(int(shard.byte_ends[-1]) for shard in self.shards)
+
+    @functools.cached_property
+    def epoch_tokens(self) -> float:
+        """Tokens of an epoch, repeats counted (on average over epochs)."""
+        return sum(int(shard.offsets[-1]) * shard.repeats for shard in self.shards)
+
+    @functools.cached_property
+    def epoch_bytes(self) -> float:
+        """Bytes of an epoch, repeats counted (on average over epochs)."""
+        return sum(int(shard.byte_ends[-1]) * shard.repeats for shard in self.shards)

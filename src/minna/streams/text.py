@@ -10,15 +10,18 @@ Rows may start anywhere (`continuous`, right for long documents) or only where a
 which the next row tells again from its start).
 
 Attention may cross document ends (`across`) or not (`within`). Within, `</s>` at the end of one
-document
-is also the first input of the next: it is what a new document is predicted from, in training and in
-scoring alike.
+document is also the first input of the next: it is what a new document is predicted from, in
+training and in scoring alike.
+
+A shard that is told 2.5 times an epoch is three passes of it among the others: two whole, and one
+of the half whose turn it is (`corpus/components.py`).
 
 B rows of a batch, S tokens of a row.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -29,6 +32,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from minna.corpus.components import told_again, whole_and_rest
 from minna.errors import DataError
 from minna.streams.shards import Shard, TokenShards
 
@@ -37,6 +41,7 @@ from minna.streams.shards import Shard, TokenShards
 POOL_DOCUMENTS = 1 << 22
 
 _Int64 = npt.NDArray[np.int64]
+_Pass = tuple[Shard, int]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -72,13 +77,17 @@ class TextStream:
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if shards.tokens <= settings.row_tokens:
+        tokens = sum(len(shard.tokens) * shard.repeats for shard in shards.shards)
+        if tokens <= settings.row_tokens:
             raise DataError(
-                f"the training split has {shards.tokens} tokens, fewer than one row of "
+                f"the training split has {tokens:g} tokens, fewer than one row of "
                 f"{settings.row_tokens}",
                 remedy="give a larger corpus, or a smaller stream.row_tokens",
             )
-        self.shards = shards.shards
+        # a pass is a shard and how often it has been told before in the same epoch
+        self.passes = [
+            (shard, told) for shard in shards.shards for told in range(math.ceil(shard.repeats))
+        ]
         self.settings = settings
         self.rows = rows
         self.eos = eos
@@ -132,33 +141,44 @@ class TextStream:
         self.row += 1
         return self._ribbon, self.row - 1
 
-    def _pools(self, epoch: int) -> list[list[Shard]]:
-        """Shards of an epoch in shuffled order, gathered to pools of about POOL_DOCUMENTS."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.shards))
-        pools: list[list[Shard]] = [[]]
+    def _pools(self, epoch: int) -> list[list[_Pass]]:
+        """Passes of an epoch in shuffled order, gathered to pools of about POOL_DOCUMENTS."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.passes))
+        pools: list[list[_Pass]] = [[]]
         for index in order:
-            if sum(shard.documents for shard in pools[-1]) >= POOL_DOCUMENTS:
+            if sum(shard.documents for shard, _ in pools[-1]) >= POOL_DOCUMENTS:
                 pools.append([])
-            pools[-1].append(self.shards[index])
+            pools[-1].append(self.passes[index])
         return pools
 
     def _open(self) -> _Ribbon:
         seed = (self.seed, self.epoch, self.pool + 1)
-        shards = self._pools(self.epoch)[self.pool]
-        return _Ribbon(shards, settings=self.settings, generator=np.random.default_rng(seed))
+        passes = self._pools(self.epoch)[self.pool]
+        return _Ribbon(
+            passes,
+            epoch=self.epoch,
+            settings=self.settings,
+            generator=np.random.default_rng(seed),
+        )
 
 
 class _Ribbon:
     """The documents of a pool in a shuffled order, end to end, and where its rows start."""
 
     def __init__(
-        self, shards: list[Shard], *, settings: TextStreamSettings, generator: np.random.Generator
+        self,
+        passes: list[_Pass],
+        *,
+        epoch: int,
+        settings: TextStreamSettings,
+        generator: np.random.Generator,
     ) -> None:
-        self.shards = shards
+        self.shards = [shard for shard, _ in passes]
         self.length = settings.row_tokens + 1
-        starts = np.concatenate([shard.offsets[:-1] for shard in shards])
-        lengths = np.concatenate([np.diff(shard.offsets) for shard in shards])
-        owner = np.repeat(np.arange(len(shards)), [shard.documents for shard in shards])
+        told = [_documents(shard, told=told, epoch=epoch) for shard, told in passes]
+        starts = np.concatenate([begin for begin, _ in told])
+        lengths = np.concatenate([length for _, length in told])
+        owner = np.repeat(np.arange(len(told)), [len(begin) for begin, _ in told])
         order = generator.permutation(len(starts))
         self.owner, self.begin = owner[order], starts[order]
         self.ends: _Int64 = np.cumsum(lengths[order])
@@ -181,6 +201,17 @@ class _Ribbon:
         return out
 
 
+def _documents(shard: Shard, *, told: int, epoch: int) -> tuple[_Int64, _Int64]:
+    """Where the documents of a pass begin and how long they are: all, or those whose turn it is."""
+    starts, lengths = shard.offsets[:-1], np.diff(shard.offsets)
+    whole, rest = whole_and_rest(shard.repeats)
+    if told < whole:
+        return starts, lengths
+    sizes = np.diff(shard.byte_ends)
+    taken = told_again(sizes, rest=rest, epoch=epoch, seed=shard.seed, number=shard.number)
+    return starts[taken], lengths[taken]
+
+
 def row_starts(ends: _Int64, *, row_tokens: int, rows: str) -> npt.NDArray[Any]:
     """Where rows of `row_tokens` + 1 tokens start on a ribbon of documents ending at `ends`.
 
@@ -188,6 +219,8 @@ def row_starts(ends: _Int64, *, row_tokens: int, rows: str) -> npt.NDArray[Any]:
     that start with a document start at the last document end inside the row before; a document
     longer than a row goes on in the next.
     """
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64)  # a pool in which a small fraction took nothing
     total = int(ends[-1])
     last = total - row_tokens - 1
     if rows == "continuous":
