@@ -31,7 +31,9 @@ def sentences(count: int, *, seed: int) -> list[str]:
     ]
 
 
-def write_corpus(path: Path, *, train: list[str], valid: list[str]) -> Path:
+def write_corpus(
+    path: Path, *, train: list[str], valid: list[str], languages: list[str] | None = None
+) -> Path:
     texts = [*train, *valid]
     with artifact.writing(path, kind="corpus", settings={"texts": len(texts)}) as draft:
         (draft.path / "data").mkdir()
@@ -43,6 +45,8 @@ def write_corpus(path: Path, *, train: list[str], valid: list[str]) -> Path:
             "licence": ["CC0-1.0"] * len(texts),
             "text": texts,
         }
+        if languages is not None:
+            columns["language"] = languages
         pq.write_table(pa.table(columns), draft.path / "data" / "00000.parquet", compression="zstd")
         draft.licences = [artifact.Licence(source="made-up", licence="CC0-1.0")]
     return path

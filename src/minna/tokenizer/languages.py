@@ -8,15 +8,13 @@ has a sample of its own, and the characters that its own coverage asks for get a
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer.sample import Reservoir, Sample
-
-# SentencePiece's own mark for "no piece crosses this" in text that it learns from
-_BOUNDARY = "\t"
 
 
 def says_languages(corpus: Path) -> bool:
@@ -120,7 +118,9 @@ def covered_characters(lines: Iterable[str], *, coverage: float) -> set[str]:
 
 
 def cut_at_uncovered(lines: list[str], *, covered: set[str]) -> list[str]:
-    """Put a mark that no piece crosses in the place of every character that gets no piece."""
+    """Cut lines where a character stands that gets no piece, so that no piece is learnt across."""
     uncovered = {character for line in lines for character in line} - covered
-    table = str.maketrans(dict.fromkeys(uncovered, _BOUNDARY))
-    return [line.translate(table) for line in lines] if uncovered else lines
+    if not uncovered:
+        return lines
+    cut = re.compile("[" + "".join(map(re.escape, sorted(uncovered))) + "]+")
+    return [part for line in lines for part in cut.split(line) if part]

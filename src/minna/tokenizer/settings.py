@@ -72,14 +72,17 @@ class TokenizerSettings:
                 f"languages must be shares above 0 that sum to 1, not {self.languages}"
             )
         for name, needs in (("languages", self.languages), ("whitespace", self.separate)):
-            if needs and (self.normalisation != "identity" or self.fold_spaces):
+            if needs and not self._identity:
                 raise ValueError(
-                    f"{name} other than the default needs normalisation = 'identity' and "
-                    f"fold_spaces = false (here {self.normalisation!r}, {self.fold_spaces})"
+                    f"{name} needs normalisation = 'identity', fold_spaces = false and "
+                    f"dummy_prefix = false, not {self.normalisation!r}, {self.fold_spaces} and "
+                    f"{self.dummy_prefix}"
                 )
-        if self.separate and self.dummy_prefix:
-            raise ValueError("whitespace = 'separate' needs dummy_prefix = false")
         return self
+
+    @property
+    def _identity(self) -> bool:
+        return self.normalisation == "identity" and not (self.fold_spaces or self.dummy_prefix)
 
     @property
     def separate(self) -> bool:

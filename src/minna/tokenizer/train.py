@@ -116,7 +116,7 @@ def train_model(lines: list[str], *, settings: TokenizerSettings) -> bytes:
     """Train on lines of at most MAX_LINE_BYTES bytes and return the bytes of the `.model` file.
 
     With `settings.languages`, every character of the lines gets a piece: their coverage has been
-    seen to before (`sample.cut_at_uncovered`).
+    seen to before (`languages.cut_at_uncovered`).
 
     Raises:
         DataError: the vocabulary does not fit the text.
