@@ -1,7 +1,11 @@
+from __future__ import annotations
+
 import gzip
 import json
 import lzma
 import pickle
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,12 +18,12 @@ from minna.errors import DataError, UsageError
 TEXT = "一行目です。\n二行目です。\n\n\n三行目です。\n"
 
 
-def read(path, **settings):
+def read(path: Path, **settings: Any) -> list[str]:
     source = open_source(BuildSettings(source="local", path=path, **settings))
     return [document.text for shard in source.shards() for document in shard.documents()]
 
 
-def zstd(content):
+def zstd(content: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(content)
@@ -39,14 +43,16 @@ PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstd}
     ],
 )
 def test_plain_text_in_every_packing_and_every_meaning_of_document(
-    tmp_path, suffix, documents, expected
-):
+    tmp_path: Path, suffix: str, documents: str, expected: list[str]
+) -> None:
     path = tmp_path / f"text.txt{suffix}"
     path.write_bytes(PACKERS[suffix](TEXT.encode()))
     assert read(path, documents=documents) == expected
 
 
-def test_a_folder_is_read_in_the_order_of_names_and_other_files_are_warned_about(tmp_path, capsys):
+def test_a_folder_is_read_in_the_order_of_names_and_other_files_are_warned_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "b.jsonl").write_text(
         '{"text": "二"}\n\n{"text": null, "n": 1}\n', encoding="utf-8"
     )
@@ -58,7 +64,7 @@ def test_a_folder_is_read_in_the_order_of_names_and_other_files_are_warned_about
     assert "1 files" in capsys.readouterr().err
 
 
-def test_the_field_of_json_lines_and_the_column_of_parquet_can_be_named(tmp_path):
+def test_the_field_of_json_lines_and_the_column_of_parquet_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"body": "本文"}), encoding="utf-8")
     assert read(tmp_path / "a.jsonl", field="body") == ["本文"]
     pq.write_table(pa.table({"body": ["本文"]}), tmp_path / "a.parquet")
@@ -70,8 +76,8 @@ def test_the_field_of_json_lines_and_the_column_of_parquet_can_be_named(tmp_path
 
 
 def test_only_files_that_match_are_read_and_a_pattern_that_matches_none_is_refused(
-    tmp_path, capsys
-):
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "b.txt").write_text("二", encoding="utf-8")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt").write_text("一", encoding="utf-8")
@@ -84,7 +90,7 @@ def test_only_files_that_match_are_read_and_a_pattern_that_matches_none_is_refus
         read(tmp_path, files="*.jsonl")
 
 
-def test_facts_beside_the_text_go_into_meta_and_a_language_code_is_taken(tmp_path):
+def test_facts_beside_the_text_go_into_meta_and_a_language_code_is_taken(tmp_path: Path) -> None:
     row = {"text": "本文", "title": "題", "url": "u", "language": "JA-jp", "score": 1, "date": None}
     (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
     pq.write_table(pa.table({name: [value] for name, value in row.items()}), tmp_path / "b.parquet")
@@ -95,7 +101,9 @@ def test_facts_beside_the_text_go_into_meta_and_a_language_code_is_taken(tmp_pat
     assert documents[0].id == documents[1].id  # the same text is the same document
 
 
-def test_parsing_is_a_picklable_function_and_gives_the_same_in_another_process(tmp_path):
+def test_parsing_is_a_picklable_function_and_gives_the_same_in_another_process(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "一"}\n{"text": "二"}\n', encoding="utf-8")
     (tmp_path / "b.txt").write_text("三", encoding="utf-8")
     pq.write_table(pa.table({"text": ["四"]}), tmp_path / "c.parquet")
@@ -107,7 +115,7 @@ def test_parsing_is_a_picklable_function_and_gives_the_same_in_another_process(t
     assert texts == ["一", "二", "三", "四"]
 
 
-def test_an_error_of_a_worker_survives_the_way_back(tmp_path):
+def test_an_error_of_a_worker_survives_the_way_back(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("no json", encoding="utf-8")
     source = open_source(BuildSettings(source="local", path=tmp_path))
     with pytest.raises(DataError) as caught:
@@ -117,10 +125,10 @@ def test_an_error_of_a_worker_survives_the_way_back(tmp_path):
     assert str(again) == str(caught.value)
 
 
-def test_the_identity_follows_content_names_and_meaning_of_document(tmp_path):
+def test_the_identity_follows_content_names_and_meaning_of_document(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("一", encoding="utf-8")
 
-    def identity(**settings):
+    def identity(**settings: Any) -> dict[str, Any]:
         return open_source(BuildSettings(source="local", path=tmp_path, **settings)).identity()
 
     first = identity()
@@ -130,7 +138,7 @@ def test_the_identity_follows_content_names_and_meaning_of_document(tmp_path):
     assert identity() != first
 
 
-def test_broken_utf8_names_the_file_and_the_byte_also_behind_a_decompressor(tmp_path):
+def test_broken_utf8_names_the_file_and_the_byte_also_behind_a_decompressor(tmp_path: Path) -> None:
     content = "一行目\n".encode() + b"\xff\n"
     for name, packed in (("a.txt", content), ("a.txt.gz", gzip.compress(content))):
         (tmp_path / name).write_bytes(packed)
@@ -139,7 +147,7 @@ def test_broken_utf8_names_the_file_and_the_byte_also_behind_a_decompressor(tmp_
         assert "iconv" in e.value.remedy
 
 
-def test_a_binary_file_is_called_binary(tmp_path):
+def test_a_binary_file_is_called_binary(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\x7fELF\x00\x01\x02\xff")
     with pytest.raises(DataError, match="binary file"):
         read(tmp_path / "a.txt")
@@ -149,7 +157,9 @@ def test_a_binary_file_is_called_binary(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_a_truncated_or_damaged_compressed_file_does_not_pass_for_a_short_one(tmp_path, suffix):
+def test_a_truncated_or_damaged_compressed_file_does_not_pass_for_a_short_one(
+    tmp_path: Path, suffix: str
+) -> None:
     import random
 
     letters = random.Random(1)
@@ -165,13 +175,17 @@ def test_a_truncated_or_damaged_compressed_file_does_not_pass_for_a_short_one(tm
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_a_compressed_file_of_no_bytes_does_not_pass_for_an_empty_one(tmp_path, suffix):
+def test_a_compressed_file_of_no_bytes_does_not_pass_for_an_empty_one(
+    tmp_path: Path, suffix: str
+) -> None:
     (tmp_path / f"a.txt{suffix}").touch()
     with pytest.raises(DataError, match="truncated or damaged after 0 readable bytes"):
         read(tmp_path / f"a.txt{suffix}")
 
 
-def test_a_text_too_large_for_one_document_asks_what_a_document_is(tmp_path, monkeypatch):
+def test_a_text_too_large_for_one_document_asks_what_a_document_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "LARGEST", 10)
     (tmp_path / "a.txt").write_text("一行目。\n" * 3, encoding="utf-8")
     with pytest.raises(DataError, match="too large for one document") as caught:
@@ -179,7 +193,7 @@ def test_a_text_too_large_for_one_document_asks_what_a_document_is(tmp_path, mon
     assert "--documents line" in caught.value.remedy
 
 
-def test_a_truncated_parquet_file_is_refused(tmp_path):
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["三", "四"]}), path)
     path.write_bytes(path.read_bytes()[:-20])
@@ -195,14 +209,14 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
         ('{"text": 3}', "'text' is a int"),
     ],
 )
-def test_wrong_json_lines_name_the_line(tmp_path, line, message):
+def test_wrong_json_lines_name_the_line(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "一"}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read(path)
 
 
-def test_what_is_not_there_or_of_no_known_format_is_said(tmp_path):
+def test_what_is_not_there_or_of_no_known_format_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read(tmp_path / "nothing.txt")
     with pytest.raises(DataError, match="holds no text file"):

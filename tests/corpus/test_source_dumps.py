@@ -1,37 +1,42 @@
 """The dumps, written in exactly their layouts, and what is wrong with real ones."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import lzma
 import random
 import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import SOURCES, content_id, open_source, streams
+from minna.corpus.sources import SOURCES, RawDocument, content_id, open_source, streams
 from minna.errors import DataError, UsageError
 
 
-def documents(source, path, **settings):
+def documents(source: str, path: Path, **settings: Any) -> list[RawDocument]:
     opened = open_source(BuildSettings(source=source, path=path, **settings))
     return [document for shard in opened.shards() for document in shard.documents()]
 
 
-def zstd(content):
+def zstd(content: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(content)
     return sink.getvalue().to_pybytes()
 
 
-def lines(*rows):
+def lines(*rows: dict[str, Any]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def article(number):
+def article(number: int) -> dict[str, str]:
     return {
         "id": str(number),
         "url": f"https://ja.wikipedia.org/wiki/{number}",
@@ -41,7 +46,7 @@ def article(number):
 
 
 @pytest.fixture
-def wikipedia(tmp_path):
+def wikipedia(tmp_path: Path) -> Path:
     for edition, rows in (("20231101.ja", [1, 2]), ("20231101.en", [3])):
         (tmp_path / edition).mkdir()
         table = pa.Table.from_pylist([article(number) for number in rows])
@@ -49,7 +54,7 @@ def wikipedia(tmp_path):
     return tmp_path
 
 
-def test_wikipedia_has_title_and_url_and_the_language_of_its_folder(wikipedia):
+def test_wikipedia_has_title_and_url_and_the_language_of_its_folder(wikipedia: Path) -> None:
     found = documents("wikipedia", wikipedia)
     assert [(row.text[:1], row.language) for row in found] == [
         ("3", "en"),
@@ -60,14 +65,14 @@ def test_wikipedia_has_title_and_url_and_the_language_of_its_folder(wikipedia):
     assert found[1].id == found[1].group == content_id("1番目の記事である。".encode())
 
 
-def test_wikipedia_takes_one_edition_by_pattern_by_folder_or_by_file(wikipedia):
+def test_wikipedia_takes_one_edition_by_pattern_by_folder_or_by_file(wikipedia: Path) -> None:
     file = wikipedia / "20231101.ja" / "train-00000-of-00001.parquet"
     by_pattern = documents("wikipedia", wikipedia, files="20231101.ja/*")
     assert [row.language for row in by_pattern] == ["ja", "ja"]
     assert documents("wikipedia", file.parent) == documents("wikipedia", file) == by_pattern
 
 
-def test_the_licences_of_dumps_state_terms_and_whom_to_credit(wikipedia):
+def test_the_licences_of_dumps_state_terms_and_whom_to_credit(wikipedia: Path) -> None:
     source = open_source(BuildSettings(source="wikipedia", path=wikipedia))
     (licence,) = source.licences
     assert "CC BY-SA 3.0" in licence.licence
@@ -78,14 +83,16 @@ def test_the_licences_of_dumps_state_terms_and_whom_to_credit(wikipedia):
     ("name", "pack"),
     [("ja.txt.xz", lzma.compress), ("ja.txt.gz", gzip.compress), ("ja.txt", bytes)],
 )
-def test_cc100_is_paragraphs_a_line_and_an_empty_line_between_documents(tmp_path, name, pack):
+def test_cc100_is_paragraphs_a_line_and_an_empty_line_between_documents(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
     (tmp_path / name).write_bytes(pack("一。\n二。\n\n三。\n　\n\n四。".encode()))
     found = documents("cc100", tmp_path / name)
     assert [row.text for row in found] == ["一。\n二。\n", "三。\n", "四。"]
     assert all(row.group == row.id and row.language == "" for row in found)
 
 
-def test_c4_is_json_lines_in_gz_with_url_and_time(tmp_path):
+def test_c4_is_json_lines_in_gz_with_url_and_time(tmp_path: Path) -> None:
     row = {"text": "頁。", "timestamp": "2019-04-25T12:57:54Z", "url": "https://example.jp/"}
     (tmp_path / "c4-ja.tfrecord-00000-of-01024.json.gz").write_bytes(gzip.compress(lines(row)))
     (found,) = documents("c4", tmp_path)
@@ -93,7 +100,7 @@ def test_c4_is_json_lines_in_gz_with_url_and_time(tmp_path):
     assert found.meta == {"timestamp": "2019-04-25T12:57:54Z", "url": "https://example.jp/"}
 
 
-def test_the_pile_tells_its_set_and_english_only_where_a_set_is_english(tmp_path):
+def test_the_pile_tells_its_set_and_english_only_where_a_set_is_english(tmp_path: Path) -> None:
     rows = [
         {"text": "a", "meta": {"pile_set_name": "PubMed Abstracts"}},
         {"text": "b", "meta": {"pile_set_name": "Github"}},
@@ -105,7 +112,7 @@ def test_the_pile_tells_its_set_and_english_only_where_a_set_is_english(tmp_path
     assert [row.language for row in found] == ["en", "", ""]
 
 
-def test_redpajama_reads_meta_as_object_as_python_and_as_json_in_a_string(tmp_path):
+def test_redpajama_reads_meta_as_object_as_python_and_as_json_in_a_string(tmp_path: Path) -> None:
     rows = [
         {"text": "a", "meta": {"url": "u", "language": "en", "source": "c4"}},
         {"text": "b", "meta": "{'title': 'T', 'language': 'de'}", "red_pajama_subset": "wikipedia"},
@@ -125,7 +132,7 @@ def test_redpajama_reads_meta_as_object_as_python_and_as_json_in_a_string(tmp_pa
     ]
 
 
-def test_bad_rows_of_a_dump_are_counted_drops_with_file_and_line(tmp_path):
+def test_bad_rows_of_a_dump_are_counted_drops_with_file_and_line(tmp_path: Path) -> None:
     good = lines({"text": "良い。"})
     bad = b'{"text": "half\n' + b'{"text": "\xff\xfe"}\n' + b"[1]\n" + b"[" * 100_000 + b"\n"
     bad += b'{"text": 1' + b"0" * 5000 + b"}\n" + b'{"body": "x"}\n' + b'{"text": 3}\n'
@@ -139,7 +146,7 @@ def test_bad_rows_of_a_dump_are_counted_drops_with_file_and_line(tmp_path):
     assert len({row.id for row in found[1:6]}) == 5
 
 
-def test_undecodable_blocks_of_a_text_dump_are_counted_and_the_rest_is_read(tmp_path):
+def test_undecodable_blocks_of_a_text_dump_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     content = "一。\n\n".encode() + "二。".encode("cp932") + "\n\n三。\n".encode()
     (tmp_path / "ja.txt.xz").write_bytes(lzma.compress(content))
     found = documents("cc100", tmp_path)
@@ -148,10 +155,10 @@ def test_undecodable_blocks_of_a_text_dump_are_counted_and_the_rest_is_read(tmp_
 
 
 @pytest.mark.parametrize("source", ["c4", "cc100"])
-def test_a_line_of_40_mb_is_skipped_told_and_never_held(tmp_path, source):
+def test_a_line_of_40_mb_is_skipped_told_and_never_held(tmp_path: Path, source: str) -> None:
     name = {"c4": "a.json.gz", "cc100": "ja.txt.gz"}[source]
     good = {"c4": '{"text": "%s"}\n', "cc100": "%s\n\n"}[source]
-    with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:
+    with gzip.GzipFile(tmp_path / name, "wb", compresslevel=1) as file:
         file.write((good % "前。").encode())
         for _ in range(40):
             file.write(b"x" * 1_000_000)
@@ -166,10 +173,10 @@ def test_a_line_of_40_mb_is_skipped_told_and_never_held(tmp_path, source):
     assert peak < 2.2 * streams.LARGEST  # the piece and its copy, whatever the line has
 
 
-def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes():
+def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes() -> None:
     import io
 
-    def cut(content, read):
+    def cut(content: bytes, read: Callable[..., Iterator[streams.Piece]]) -> list[Any]:
         return [(p.line, p.content, p.too_large) for p in read(io.BytesIO(content), most=6)]
 
     long = b"12345678901\n"
@@ -187,7 +194,9 @@ def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes():
     assert blocks[2][2]
 
 
-def test_a_dump_of_another_layout_is_refused_with_its_fields_and_the_nearest(tmp_path):
+def test_a_dump_of_another_layout_is_refused_with_its_fields_and_the_nearest(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines({"texts": "x", "id": 1}))
     with pytest.raises(DataError, match=r"no field 'text' \(it has .*did you mean 'texts'"):
         documents("c4", tmp_path)
@@ -209,7 +218,9 @@ def test_a_dump_of_another_layout_is_refused_with_its_fields_and_the_nearest(tmp
         ("pile", "two-frames.jsonl.zst", lambda content: zstd(content) + zstd(content)),
     ],
 )
-def test_a_truncated_dump_says_how_far_it_was_readable(tmp_path, source, name, pack, share):
+def test_a_truncated_dump_says_how_far_it_was_readable(
+    tmp_path: Path, source: str, name: str, pack: Callable[[bytes], bytes], share: float
+) -> None:
     letters = random.Random(3)
     text = "".join(chr(letters.randrange(0x4E00, 0x9000)) for _ in range(200_000))
     packed = pack(
@@ -220,7 +231,7 @@ def test_a_truncated_dump_says_how_far_it_was_readable(tmp_path, source, name, p
         documents(source, tmp_path)
 
 
-def test_a_parquet_file_damaged_inside_says_after_how_many_rows(tmp_path):
+def test_a_parquet_file_damaged_inside_says_after_how_many_rows(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     letters = random.Random(4)
     texts = [
@@ -238,13 +249,15 @@ def test_a_parquet_file_damaged_inside_says_after_how_many_rows(tmp_path):
         documents("wikipedia", file)
 
 
-def test_a_file_of_over_1_gb_is_told_by_size_time_and_ends(tmp_path, monkeypatch):
+def test_a_file_of_over_1_gb_is_told_by_size_time_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streams, "_WHOLE_HASH", 100)
     monkeypatch.setattr(streams, "_END", 16)
     file = tmp_path / "ja.txt"
     file.write_bytes(b"a" * 200)
 
-    def identity():
+    def identity() -> dict[str, Any]:
         return open_source(BuildSettings(source="cc100", path=file)).identity()
 
     first = identity()
@@ -257,7 +270,9 @@ def test_a_file_of_over_1_gb_is_told_by_size_time_and_ends(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("source", [name for name in SOURCES if name != "tatoeba"])
-def test_every_source_refuses_an_empty_folder_a_missing_path_and_none(tmp_path, source):
+def test_every_source_refuses_an_empty_folder_a_missing_path_and_none(
+    tmp_path: Path, source: str
+) -> None:
     with pytest.raises(DataError, match="holds no"):
         open_source(BuildSettings(source=source, path=tmp_path))
     with pytest.raises(DataError, match="does not exist"):
@@ -266,13 +281,13 @@ def test_every_source_refuses_an_empty_folder_a_missing_path_and_none(tmp_path, 
         open_source(BuildSettings(source=source))
 
 
-def test_an_unknown_source_names_the_nearest():
+def test_an_unknown_source_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'wikipedia'"):
         open_source(BuildSettings(source="wikipdia"))
 
 
 @pytest.mark.parametrize("source", ["wikipedia", "cc100", "c4", "pile", "redpajama"])
-def test_a_single_file_of_another_format_is_refused(tmp_path, source):
+def test_a_single_file_of_another_format_is_refused(tmp_path: Path, source: str) -> None:
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"format of a\.pdf"):
         open_source(BuildSettings(source=source, path=tmp_path / "a.pdf"))

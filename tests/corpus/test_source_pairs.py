@@ -1,38 +1,45 @@
 """Parallel text in its three layouts, and what makes it not parallel."""
 
+from __future__ import annotations
+
 import gzip
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import open_source, spaces
+from minna.corpus.sources import RawDocument, open_source, spaces
 from minna.errors import DataError
 
 EN = ["I like cats.", "A dog runs.", ""]
 JA = ["猫が好きです。", "犬が走る。", "空。"]
 
 
-def documents(path, **settings):
+def documents(path: Path, **settings: Any) -> list[RawDocument]:
     source = open_source(BuildSettings(source="pairs", path=path, **settings))
     return [document for shard in source.shards() for document in shard.documents()]
 
 
-def sides(path, **settings):
+def sides(path: Path, **settings: Any) -> list[tuple[str, str]]:
     return [(document.language, document.text) for document in documents(path, **settings)]
 
 
 BOTH = [both for pair in zip(EN, JA, strict=True) for both in (("en", pair[0]), ("ja", pair[1]))]
 
 
-def write(folder, stem, english=EN, japanese=JA):
+def write(
+    folder: Path, stem: str, english: Sequence[str] = EN, japanese: Sequence[str] = JA
+) -> None:
     (folder / f"{stem}.en").write_text("".join(f"{line}\n" for line in english), encoding="utf-8")
     (folder / f"{stem}.ja").write_text("".join(f"{line}\n" for line in japanese), encoding="utf-8")
 
 
-def test_two_files_give_two_documents_a_pair_side_by_side_in_one_group(tmp_path):
+def test_two_files_give_two_documents_a_pair_side_by_side_in_one_group(tmp_path: Path) -> None:
     write(tmp_path, "train")
     found = documents(tmp_path)
     assert [(document.language, document.text) for document in found] == BOTH
@@ -41,7 +48,9 @@ def test_two_files_give_two_documents_a_pair_side_by_side_in_one_group(tmp_path)
     assert documents(tmp_path / "train.en") == documents(tmp_path / "train.ja") == found
 
 
-def test_a_folder_of_several_stems_is_read_in_their_order_and_can_be_cut_by_name(tmp_path):
+def test_a_folder_of_several_stems_is_read_in_their_order_and_can_be_cut_by_name(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, "b", ["two"], ["二"])
     write(tmp_path, "a", ["one"], ["一"])
     (tmp_path / "readme.md").write_text("x", encoding="utf-8")
@@ -51,27 +60,29 @@ def test_a_folder_of_several_stems_is_read_in_their_order_and_can_be_cut_by_name
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("order", [0, 1])
-def test_a_table_may_have_its_columns_in_either_order(tmp_path, suffix, order):
+def test_a_table_may_have_its_columns_in_either_order(
+    tmp_path: Path, suffix: str, order: int
+) -> None:
     rows = [(e, j)[:: -1 if order else 1] for e, j in zip(EN, JA, strict=True)]
     content = "".join("\t".join((*row, "CC BY")) + "\n" for row in rows).encode()
     (tmp_path / f"a.tsv{suffix}").write_bytes(gzip.compress(content) if suffix else content)
     assert sides(tmp_path) == BOTH
 
 
-@pytest.mark.parametrize("nested", [True, False])
-def test_the_hub_s_shape_in_json_lines_and_in_parquet(tmp_path, nested):
+@pytest.mark.parametrize("shape", ["nested", "flat"])
+def test_the_hub_s_shape_in_json_lines_and_in_parquet(tmp_path: Path, shape: str) -> None:
     rows = [{"en": e, "ja": j} for e, j in zip(EN, JA, strict=True)]
-    shaped = [{"translation": row} for row in rows] if nested else rows
+    shaped = [{"translation": row} for row in rows] if shape == "nested" else rows
     text = "".join(json.dumps(row) + "\n" for row in shaped)
     (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
     assert sides(tmp_path) == BOTH
-    if nested:
+    if shape == "nested":
         (tmp_path / "a.jsonl").unlink()
         pq.write_table(pa.Table.from_pylist(shaped), tmp_path / "a.parquet")
         assert sides(tmp_path) == BOTH
 
 
-def test_translations_of_one_english_sentence_share_a_group(tmp_path):
+def test_translations_of_one_english_sentence_share_a_group(tmp_path: Path) -> None:
     write(tmp_path, "a", ["Hello!", "hello", "", ""], ["やあ。", "こんにちは。", "ね。", "よ。"])
     groups = [document.group for document in documents(tmp_path)]
     assert groups[0] == groups[1] == groups[2] == groups[3]
@@ -79,13 +90,15 @@ def test_translations_of_one_english_sentence_share_a_group(tmp_path):
 
 
 @pytest.mark.parametrize(("english", "japanese"), [(3, 5), (5, 3)])
-def test_different_numbers_of_lines_name_both(tmp_path, english, japanese):
+def test_different_numbers_of_lines_name_both(tmp_path: Path, english: int, japanese: int) -> None:
     write(tmp_path, "a", ["x"] * english, ["字"] * japanese)
     with pytest.raises(DataError, match=rf"a\.en has {english} lines and .*a\.ja has {japanese}:"):
         documents(tmp_path)
 
 
-def test_a_side_without_the_other_a_folder_without_both_and_a_table_without_japanese(tmp_path):
+def test_a_side_without_the_other_a_folder_without_both_and_a_table_without_japanese(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.en").write_text("x", encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.ja is missing beside it"):
         documents(tmp_path)
@@ -99,7 +112,7 @@ def test_a_side_without_the_other_a_folder_without_both_and_a_table_without_japa
         documents(tmp_path / "c.pdf")
 
 
-def test_broken_rows_are_counted_once_for_each_side(tmp_path):
+def test_broken_rows_are_counted_once_for_each_side(tmp_path: Path) -> None:
     content = b'{"translation": {"en": "a", "ja": "b"}}\n{"translation": {"en": "a"}}\nx\n"\xff"\n'
     (tmp_path / "a.jsonl").write_bytes(content)
     found = documents(tmp_path)
@@ -108,18 +121,18 @@ def test_broken_rows_are_counted_once_for_each_side(tmp_path):
     assert len({row.id for row in found}) == 8
 
 
-def test_an_undecodable_side_is_counted_and_its_partner_stays(tmp_path):
+def test_an_undecodable_side_is_counted_and_its_partner_stays(tmp_path: Path) -> None:
     (tmp_path / "a.en").write_bytes(b"fine\ncaf\xe9\n")
     (tmp_path / "a.ja").write_text("良\n店\n", encoding="utf-8")
     assert [row.problem for row in documents(tmp_path)] == ["", "", "undecodable", ""]
 
 
-def test_a_table_row_without_a_second_column_is_malformed(tmp_path):
+def test_a_table_row_without_a_second_column_is_malformed(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("Hi.\tやあ。\nalone\n", encoding="utf-8")
     assert [row.problem for row in documents(tmp_path)] == ["", "", "malformed", "malformed"]
 
 
-def test_spaces_between_words_are_taken_out_only_where_a_tokeniser_put_them():
+def test_spaces_between_words_are_taken_out_only_where_a_tokeniser_put_them() -> None:
     assert spaces.join_japanese("私 は GNU Emacs を 使 う 。") == "私はGNU Emacsを使う。"
     assert spaces.join_english("i can 't ( really ) do n't , it 's so .") == (
         "i can't (really) don't, it's so."
@@ -131,7 +144,7 @@ def test_spaces_between_words_are_taken_out_only_where_a_tokeniser_put_them():
     assert spaces.english_state([]) == "plain"
 
 
-def test_small_parallel_enja_is_read_whole_and_without_its_spaces(shared_data):
+def test_small_parallel_enja_is_read_whole_and_without_its_spaces(shared_data: Path) -> None:
     found = sides(shared_data / "enja", files="dev.*")
     assert len(found) == 1000
     japanese = [text for language, text in found if language == "ja"]

@@ -18,10 +18,11 @@ from minna.corpus.sources.spaces import join_lines
 
 Kind = Literal["roff", "html", "xml", "text"]
 
-_MANUAL = re.compile(r"usr/share/man/(?:([A-Za-z_.@]+)/)?man[0-9][a-z]*/[^/]+\.[0-9][^/]*")
+_MANUAL = re.compile(r"usr/share/man/(?:([A-Za-z0-9_.@-]+)/)?man[0-9][a-z]*/[^/]+\.[0-9][^/]*")
 _DOCUMENTS = re.compile(
     r"usr/share/(?:doc|help|gnome/help|doc-base|[^/]+/(?:[^/]+/)?(?:help|doc|docs|html))/"
 )
+_PAGES = re.compile(r"usr/share/(?!javascript/|nodejs/|php/|perl|python|gems/|web)")
 _NOT_PROSE = re.compile(
     r"(?:changelog|changes|copyright|copying|licen[cs]e|news|authors|thanks|todo|buildinfo"
     r"|genindex|py-modindex|search|index-all|allclasses)",
@@ -69,11 +70,11 @@ def kind_of(path: str) -> Kind | None:
     plain = path.removesuffix(".gz")
     if _MANUAL.fullmatch(plain):
         return "roff"
-    if not _DOCUMENTS.match(plain):
-        return None
     name = PurePosixPath(plain).name
-    if _NOT_PROSE.match(name):
+    if _NOT_PROSE.match(name) or not _PAGES.match(plain):
         return None
+    if not _DOCUMENTS.match(plain):  # a manual may have a folder of its own, but no other data
+        return "html" if name.lower().endswith((".html", ".htm", ".xhtml")) else None
     if name.upper().startswith("README") and "." not in name.replace(".Debian", ""):
         return "text"
     return next((kind for ending, kind in _KINDS.items() if name.lower().endswith(ending)), None)
@@ -91,6 +92,8 @@ def language_of(path: str, *, text: str, kind: Kind) -> str:
         return re.split(r"[_.@]", code)[0].lower() if code else "en"
     parts = path.split("/")
     behind = "/".join(parts[4:] if parts[2] == "doc" else parts[3:])
+    if behind.startswith("C/") or "/C/" in behind:
+        return "en"  # the untranslated original
     if stated := _CODE_IN_PATH.search(behind):
         return stated.group(1).lower()
     stated = None if kind == "text" else _CODE_IN_TEXT.search(text[:4000])
@@ -163,7 +166,8 @@ class _Reader(HTMLParser):
         return "\n".join(self._done)
 
     def _end_block(self) -> None:
-        if words := join_lines("".join(self._parts)):
+        words = join_lines("".join(self._parts))
+        if words.strip():  # a no-break space is none to join_lines, and no words either
             self._done.append(words)
         self._parts = []
 

@@ -3,8 +3,9 @@
 A branch moves; so the revision is resolved to its commit once, and the commit is what stands in the
 corpus key and on the card. Files are fetched when they are read and stay in the user's own Hub
 cache: a data set of terabytes needs no room for all of it before the first document, and
-`--limit 1000` fetches one file. A connection that breaks goes on at the byte where it broke; a
-build that is killed begins again with the file it was in.
+`--limit 1000` fetches one file. A connection that breaks goes on where it broke (to within 10 MB,
+the block of the Hub's library); a build that is killed begins again with the file it was in, since
+that library (2.4) keeps nothing of it.
 """
 
 from __future__ import annotations

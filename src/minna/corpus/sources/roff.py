@@ -111,7 +111,8 @@ class _Page:
         name, _, rest = call.partition(" ")
         if name in _OPENS_DROPPED or (name == "Bd" and _UNFILLED.search(rest)):
             self._until = _OPENS_DROPPED.get(name, "Ed")
-            self._end_paragraph()
+            if self._until != ".":  # a definition or a remark may stand inside of a paragraph
+                self._end_paragraph()
         elif _CONDITION.match(call):
             self._braces += call.count("\\{") - call.count("\\}")
         elif name in _HEADINGS:
@@ -122,7 +123,8 @@ class _Page:
             else:
                 self._heading_next = True
         elif name in _PARAGRAPHS:
-            self._end_paragraph()
+            if self._words:  # a tag waits for its words also over a break
+                self._end_paragraph()
         else:
             self._words_of(name, rest)
 
