@@ -198,3 +198,71 @@ def lines(texts: Points) -> Lines:
     hashes = np.add.reduceat(keyed, starts)
     documents = np.searchsorted(texts.ends, starts, side="right")
     return Lines(hashes, documents, starts, stops)
+
+
+def pieces(texts: Points) -> Iterator[tuple[Points, int]]:
+    """Cut a batch into pieces of at most WINDOW characters, each with its first document's index.
+
+    Documents are whole in a piece as long as they fit; a longer one is cut into pieces of its own,
+    behind its last line break where there is one. So what a piece tells of a document does not
+    depend on the documents beside it, and memory does not grow with the longest document.
+    """
+    first, start, total = 0, 0, len(texts.ends)
+    while first < total:
+        last = int(np.searchsorted(texts.ends, start + WINDOW, side="right"))
+        if last > first:
+            stop = int(texts.ends[last - 1])
+            yield Points(texts.codes[start:stop], texts.ends[first:last] - start), first
+            first, start = last, stop
+            continue
+        end = int(texts.ends[first])
+        while start < end:
+            stop = min(end, start + WINDOW)
+            if stop < end:
+                breaks = np.flatnonzero(texts.codes[start:stop] == 10)  # noqa: PLR2004 - LF
+                stop = start + int(breaks[-1]) + 1 if len(breaks) else stop
+            yield Points(texts.codes[start:stop], np.array([stop - start])), first
+            start = stop
+        first += 1
+
+
+@functools.cache
+def _powers() -> tuple[UInt64, UInt64]:
+    """Powers of a base, and of its inverse modulo 2^64, for every place of a piece (8 MB)."""
+    inverse = np.uint64(pow(int(_BASE), -1, 1 << 64))
+    steps = np.ones((2, WINDOW + 1), dtype=np.uint64)
+    steps[0, 1:], steps[1, 1:] = _BASE, inverse
+    with np.errstate(over="ignore"):
+        powers = np.cumprod(steps, axis=1)
+    return powers[0], powers[1]
+
+
+class Spans:
+    """Hashes of any spans of a piece, each in constant time: sums of code times power of the place.
+
+    Equal strings hash equally wherever they stand, in this piece or another. Two multiplications a
+    character and two a span: 4 ns, against 25 for a hash that looks at each line by itself.
+    """
+
+    def __init__(self, codes: npt.NDArray[np.integer[Any]]) -> None:
+        self._sums = np.zeros(len(codes) + 1, dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            np.cumsum(codes * _powers()[0][: len(codes)], out=self._sums[1:])
+
+    def hashes(self, starts: Int64, stops: Int64) -> UInt64:
+        """Hash codes[start:stop] for each pair [M]; not mixed."""
+        with np.errstate(over="ignore"):
+            return (self._sums[stops] - self._sums[starts]) * _powers()[1][starts]
+
+
+def line_bounds(texts: Points) -> tuple[Int64, Int64]:
+    """Where the lines that hold a character start and stop [L], as `lines` cuts them."""
+    if not len(texts.codes):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    breaks = np.flatnonzero(texts.codes == 10)  # noqa: PLR2004 - LF
+    stops = np.sort(np.concatenate((breaks, texts.ends)))  # np.unique takes five times as long
+    stops = stops[np.diff(stops, append=-1) != 0]
+    starts = np.concatenate(([0], stops[:-1]))
+    starts += texts.codes[np.minimum(starts, len(texts.codes) - 1)] == 10  # noqa: PLR2004
+    stays = starts < stops
+    return starts[stays], stops[stays]

@@ -1,0 +1,76 @@
+"""Word lists of the user's own: hits are counted, and a single one need not condemn a document.
+
+Every list in circulation drops medicine and literature when one hit is enough, so what counts is
+hits per 1,000 characters, and no list is shipped: which words are unwanted depends on what the
+model is for.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from minna.corpus.japanese import normalise
+from minna.corpus.phrases import LONGEST, SHORTEST, Phrases
+from minna.errors import DataError, UsageError
+
+
+def read_words(files: Sequence[Path]) -> list[str]:
+    """Read word lists: UTF-8, one word a line, `#` begins a comment.
+
+    Words are normalised as texts are, put in lower case, sorted, and given once.
+
+    Raises:
+        UsageError: a file is missing, holds no word, or a word is shorter than 2 or longer than 64
+            characters.
+        DataError: a file is not UTF-8.
+    """
+    words: set[str] = set()
+    for file in files:
+        found = _read(file)
+        if not found:
+            raise UsageError(
+                f"the word list {file} holds no word", remedy="write one word on each line"
+            )
+        words |= found
+    return sorted(words)
+
+
+def _read(file: Path) -> set[str]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"the word list {file} is not there", remedy="check filters.words"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the word list {file} is not UTF-8 (byte {error.start})",
+            remedy="save it as UTF-8",
+        ) from error
+    words: set[str] = set()
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = normalise(line.partition("#")[0]).lower()
+        if not word:
+            continue
+        if not SHORTEST <= len(word) <= LONGEST:
+            raise UsageError(
+                f"words have {SHORTEST} to {LONGEST} characters, and {word!r} ({file}, line "
+                f"{number}) has {len(word)}",
+                remedy="a single character is in too many good words: write the words meant",
+            )
+        words.add(word)
+    return words
+
+
+def hash_of(words: Sequence[str]) -> str:
+    """sha256 of a list: what a corpus key holds of it, whatever the file was called."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def load_words(files: tuple[Path, ...]) -> Phrases | None:
+    """The lists as something that can be counted (read once a process); None without files."""
+    return Phrases([read_words(files)]) if files else None
