@@ -230,8 +230,8 @@ def setting(options: argparse.Namespace) -> str:
     text = options.corpus.as_posix() if options.corpus else "Aozora Bunko"
     return (
         f"{options.rounds} interleaved rounds, {options.megabytes:g} MB of {text}, "
-        f"{os.cpu_count()} cores, sentencepiece {version('sentencepiece')}, tokenizers {version('tokenizers')}, "
-        f"{processor()}"
+        f"{os.cpu_count()} cores, sentencepiece {version('sentencepiece')}, "
+        f"tokenizers {version('tokenizers')}, {processor()}"
     )
 
 
