@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -122,6 +123,194 @@ def written(tmp_path: Path, counted: Statistics, **changes: Any) -> tuple[str, s
     write_card(tmp_path, counted, **arguments)
     card = (tmp_path / "card.md").read_text(encoding="utf-8")
     return card, (tmp_path / "card.html").read_text(encoding="utf-8")
+
+
+def test_the_card_says_everything_in_both_languages_and_both_formats(tmp_path: Path) -> None:
+    for text in written(tmp_path, statistics()):
+        for words in (
+            "100 documents read = 60 kept + 40 dropped", "除いた文書 40 件", "5.4 kB", "too_short",
+            "min_characters = 2", "30.0 %", "吾輩は猫である。", "トップページへ戻る", "telephone numbers",
+            "電話番号", "CC BY 4.0", "第30条の4", "30-4", "other countries have other law.",
+            "NFKC を適用します", "NFKC, except", "残した文書の例", "Samples of what was kept",
+            "旧字旧仮名", "日本語", "Japanese",
+        ):  # fmt: skip
+            assert words in text.replace("\\", ""), words
+
+
+def test_every_reason_that_was_counted_stands_in_the_table_also_one_nobody_has_words_for(
+    tmp_path: Path,
+) -> None:
+    markdown_text, html = written(tmp_path, statistics())
+    for reason in [*statistics().dropped, *(rule.name for rule in FILTERS)]:
+        assert markdown_text.count(f"| `{reason}` |") == 2, reason
+        assert f"<code>{reason}</code>" in html
+
+
+def words_in(value: Any) -> Iterator[Words]:
+    if isinstance(value, Words):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from words_in(item)
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            yield from words_in(getattr(value, name))
+
+
+def test_every_filter_rule_and_note_has_words_in_both_languages() -> None:
+    assert {rule.name for rule in FILTERS} <= set(FILTER_REASONS_JA)
+    assert len(NORMALISATION_JA) == len(japanese.RULES)
+    assert len(LEGAL_NOTES_JA) == len(LEGAL_NOTES)
+    facts = facts_of(statistics(), name="x", licences=LICENCES, settings=SETTINGS)
+    told = [words for section in sections(facts) for words in words_in(section)]
+    assert len(told) > 100
+    assert all(words.en and words.ja for words in told)
+
+
+def test_documents_that_are_not_accounted_for_are_an_error_of_ours(tmp_path: Path) -> None:
+    counted = statistics()
+    counted.kept -= 1
+    with pytest.raises(AssertionError, match="100 read, 59 kept, 40 dropped"):
+        accounting(counted)
+    with pytest.raises(AssertionError):
+        written(tmp_path, counted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_is_well_formed_and_needs_nothing_but_itself(tmp_path: Path) -> None:
+    _, html = written(tmp_path, statistics())
+    checker = check(html)
+    assert checker.targets.count(LICENCES[0].url) == 2
+    assert html.count("<svg") == html.count("</svg>") == 2 * 5
+    assert "prefers-color-scheme: dark" in html and "@media print" in html
+    assert "url(" not in html and "@import" not in html
+
+
+def outside_code(text: str) -> Iterator[str]:
+    """Markdown without its code spans, line by line; a span that does not end is an error."""
+    for line in text.splitlines():
+        rest = line
+        while match := re.search(r"(?<!\\)`+", rest):
+            yield rest[: match.start()]
+            end = re.search(f"(?<!`){match.group()}(?!`)", rest[match.end() :])
+            assert end, line
+            rest = rest[match.end() + end.end() :]
+        yield rest
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "x" * 1000, "|" * 50, "`" * 9, "-", "# a", "\ud800", " "]
+)
+def test_no_text_of_a_corpus_can_break_out_of_the_card(tmp_path: Path, text: str) -> None:
+    quiet, _ = written(tmp_path, statistics())
+    counted = statistics()
+    counted.samples = [text]
+    counted.examples = {"too_short": [text], text: [text]}
+    counted.line_examples = {"boilerplate": [text]}
+    counted.licences = {text: 60}
+    counted.orthographies = {text: 60}
+    counted.dropped = {"too_short": 39, text: 1}
+    licence = Licence(source=text, licence=text, attribution=text, url="javascript:alert(1)")
+    loud, html = written(tmp_path, counted, licences=(licence,), name=f"n{text}")
+    assert "javascript:alert(1)" not in check(html).targets
+    assert "<script" not in html
+    for card in (loud, html):
+        assert "\u202e" not in card
+        assert "javascript:alert(1)" in card
+    for part in outside_code(loud):
+        assert "<script" not in part and "](b)" not in part.replace("\\](", "")
+        assert "<javascript" not in part
+    headings = [line for line in loud.splitlines() if line.startswith("#")]
+    assert len(headings) == sum(line.startswith("#") for line in quiet.splitlines())
+    cells = [line.replace("\\|", "").count("|") for line in loud.splitlines() if line[:2] == "| "]
+    assert set(cells) == {3, 4, 5, 6}
+
+
+def test_long_texts_are_cut_where_they_are_quoted_and_terms_never_are(tmp_path: Path) -> None:
+    counted = statistics()
+    counted.samples = ["長" * 1000]
+    licence = Licence(source="s", licence="terms " * 200 + "END")
+    for card in written(tmp_path, counted, licences=(licence,)):
+        assert "長" * 400 + "…" in card and "長" * 401 not in card
+        assert "terms END" in card
+
+
+def test_a_corpus_of_nothing_has_a_card_too(tmp_path: Path) -> None:
+    empty, html = written(tmp_path, Statistics(), licences=())
+    check(html)
+    for words in (
+        "0 documents read = 0 kept + 0 dropped", "There is nothing to draw.",
+        "図にする数値がありません。", "No document was kept.", "No source states its terms.",
+    ):  # fmt: skip
+        assert words in empty and words in html
+    assert "<svg" not in html
+
+
+def test_the_card_points_at_what_needs_a_look(tmp_path: Path) -> None:
+    counted = statistics()
+    counted.splits = {"train": 60}
+    licences = (Licence(source="web", licence="not stated"),)
+    text, _ = written(tmp_path, counted, licences=licences)
+    for words in (
+        "terms of web are not stated", "split valid holds no document", "split test holds no",
+        "30.0 % of the documents were dropped for too_short", "No evaluation set was named",
+        "1 readings could not be placed", "web の利用条件が記載されていません。",
+    ):  # fmt: skip
+        assert words in text.replace("\\", ""), words
+
+
+def test_the_same_build_writes_the_same_bytes_wherever_its_data_lay(tmp_path: Path) -> None:
+    first = written(tmp_path, statistics())
+    path = tmp_path / "secret-place" / "dump.xz"
+    assert written(tmp_path, statistics(), settings=replace(SETTINGS, path=path)) == first
+
+
+DEDUP = {"near": "drop", "similarity": 0.8, "ngram": 5, "bands": 21, "rows": 6, "letters": 50}
+
+
+def near(**changes: Any) -> str:
+    counted = Statistics(regrouped=4)
+    facts = Facts(name="x", statistics=counted, licences=(), settings={"dedup": DEDUP | changes})
+    return repr(duplicates(facts).blocks)
+
+
+def test_near_duplicates_are_told_with_what_the_search_misses() -> None:
+    told = near()
+    for words in (
+        "21 bands of 6",
+        "(1 − J^6)^21",
+        "'71.8 %'",
+        "'0.17 %'",
+        "3.54 %",
+        "バンド 21 本",
+    ):
+        assert words in told, words
+    assert "'0.85'" in near(similarity=0.85)
+    assert "4 were put into" in near(near="group") and "4 件" in near(near="group")
+    assert "were not looked for" in near(near="off") and "MinHash" not in near(near="off")
+
+
+def test_decontamination_is_told_by_the_names_of_the_sets_and_not_by_their_place() -> None:
+    facts = facts_of(Statistics(), name="x", licences=(), settings=SETTINGS)
+    against = {"against": (Path("home") / "me" / "jsquad",), "ngram": 16, "overlap": 0.5}
+    settings = {**facts.settings, "contamination": against}
+    told = repr(sections(replace(facts, settings=settings)))
+    assert "Looked for texts of jsquad" in told and "50.0 % of its 16-grams" in told
+    assert "No evaluation set was named" not in told
+    assert "home" not in told
+
+
+def test_dropped_json_holds_counts_and_examples_of_every_reason(tmp_path: Path) -> None:
+    write_dropped(tmp_path, statistics())
+    content = json.loads((tmp_path / "dropped.json").read_text(encoding="utf-8"))
+    assert content["too_short"] == {"count": 30, "examples": ["あ", "い"]}
+    assert content["duplicate"] == {"count": 7, "examples": []}
+    assert sum(entry["count"] for entry in content.values()) == 40
+
+
+def test_a_name_that_is_no_unicode_can_be_written_and_read_back(tmp_path: Path) -> None:
+    examples = {"undecodable": ["\udcff.txt"]}
+    counted = Statistics(read=1, dropped={"undecodable": 1}, examples=examples)
     write_dropped(tmp_path, counted)
     content = json.loads((tmp_path / "dropped.json").read_text(encoding="utf-8"))
     assert content["undecodable"]["examples"] == ["\udcff.txt"]
