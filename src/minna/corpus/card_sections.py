@@ -33,7 +33,7 @@ from minna.corpus.card_method import (
     normalisation,
     splits,
 )
-from minna.corpus.filters import FILTERS
+from minna.corpus.filters import FILTERS, Filter
 from minna.corpus.statistics import Statistics
 from minna.units import format_bytes
 
@@ -187,11 +187,13 @@ def _dropped(facts: Facts) -> Section:
         rule = rules.get(name)
         limit = Code(f"{rule.setting} = {shown_value(thresholds[rule.setting])}") if rule else NONE
         count = s.dropped.get(name, 0)
-        rows.append((Code(name), _reason(name), limit, count, share_of(count, s.read)))
+        share = share_of(count, s.read)
+        rows.append((Code(name), _reason(name), _judged(rule), limit, count, share))
     table = Table(
         header=(
             Words("reason", "理由"),
             Words("a document goes when", "除く文書"),
+            Words("language", "対象の言語"),
             Words("threshold", "しきい値"),
             Words("dropped", "件数"),
             Words("share", "割合"),
@@ -209,10 +211,15 @@ def _dropped(facts: Facts) -> Section:
     return Section(key="dropped", title=title, blocks=blocks)
 
 
+def _judged(rule: Filter | None) -> Words:
+    every = Words("any", "すべて")
+    return say.called(say.NAMES, rule.language) if rule and rule.language else every
+
+
 def _reason(name: str) -> Words:
     for rule in FILTERS:
         if rule.name == name:
-            return Words(rule.reason, say.FILTER_REASONS_JA[name])
+            return Words(rule.reason, rule.reason_ja)
     return say.called(say.REASONS, name)
 
 

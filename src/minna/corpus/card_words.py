@@ -48,71 +48,59 @@ LEGAL_NOTES_JA: Final = (
 )
 """The same notes in Japanese, one for each."""
 
-FILTER_REASONS_JA: Final = {
-    "too_short": "文字数（空白を除く）がこの値より少ない文書です。",
-    "too_long": "文字数がこの値より多い文書です。文書ではなく、データの書き出しと考えられます。",
-    "replacement_characters": "U+FFFD の割合がこの値より大きい、文字コード変換で壊れた文書です。",
-    "symbols": "記号・約物・数字の割合がこの値より大きい文書です（表やソースコードなど）。",
-    "not_japanese": "かなと漢字の割合がこの値より小さい文書です。",
-    "no_kana": "30文字以上で、かなの割合がこの値より小さい文書です（中国語や名前の一覧など）。",
-    "one_character": "10文字以上で、一つの文字の占める割合がこの値より大きい文書です。",
-    "repetition": "先頭の8,192文字の圧縮率がこの値より小さい、繰り返しの多い文書です。",
-}
-"""Filter -> why it drops a document, in Japanese (`Filter.reason` has it in English)."""
-
 REASONS: Final = {
     "duplicate": Words(
         "the same text, after normalisation, came before",
-        "正規化後に同一となる文書が、先に現れています。",
+        "正規化後に同一となる文書が先に現れている",
     ),
     "near_duplicate": Words(
         "nearly the same text came before (see Duplicates)",
-        "ほぼ同じ文書が、先に現れています（「重複の除去」を参照）。",
+        "ほぼ同じ文書が先に現れている（「重複の除去」を参照）",
     ),
     "boilerplate": Words(
         "nothing was left of it without boilerplate lines",
-        "定型文の行を取り除くと、本文が残りませんでした。",
+        "定型文の行を取り除くと本文が残らない",
     ),
     "repeated_paragraph": Words(
         "nothing was left of it without paragraphs that came before",
-        "先に現れた段落を取り除くと、本文が残りませんでした。",
+        "先に現れた段落を取り除くと本文が残らない",
     ),
     "contaminated": Words(
         "nothing was left of it without passages of evaluation sets",
-        "評価用データと重なる行を取り除くと、本文が残りませんでした。",
+        "評価用データと重なる行を取り除くと本文が残らない",
     ),
     "language": Words(
-        "it is in another language than the one asked for", "指定した言語ではない文書です。"
+        "it is in another language than the one asked for", "求める言語の文書ではない"
     ),
     "orthography": Words(
         "it is spelled in another way than those asked for",
-        "指定した表記（仮名遣い・字体）ではありません。",
+        "求める表記（字体・仮名遣い）ではない",
     ),
     "undecodable": Words(
-        "its bytes are in no encoding that was tried", "どの文字コードとしても読めないデータです。"
+        "its bytes are in no encoding that was tried", "どの文字コードとしても読めない"
     ),
     "malformed": Words(
         "the record is broken (for example, JSON that is cut)",
-        "記録の形式が壊れています（途中で切れた JSON など）。",
+        "記録の形式が壊れている（途中で切れた JSON など）",
     ),
     "too_large": Words(
         "the record is larger than can be read safely",
-        "安全に読み込める大きさを超えています。",
+        "安全に読み込める大きさを超えている",
     ),
-    "empty": Words("no text was left of it", "本文が残りませんでした。"),
+    "empty": Words("no text was left of it", "本文が残らない"),
 }
 """Reasons that are not filters."""
 
 LINES: Final = {
     "boilerplate": Words(
         "boilerplate: the same line stands in many documents",
-        "定型文：同じ行が多くの文書に現れます。",
+        "定型文：同じ行が多くの文書に現れる",
     ),
     "repeated_paragraph": Words(
-        "a paragraph that came before", "重複段落：同じ段落が先に現れています。"
+        "a paragraph that came before", "重複段落：同じ段落が先に現れている"
     ),
     "contaminated": Words(
-        "a passage that stands in an evaluation set", "評価用データと重なる文章です。"
+        "a passage that stands in an evaluation set", "混入：評価用データと重なる文章"
     ),
 }
 """Why lines are taken out of documents that may be kept."""
