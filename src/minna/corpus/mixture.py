@@ -1,9 +1,8 @@
 """`corpus mix`: several corpora read as one, each so and so often, without copying a byte.
 
-Large web text beside little good text is the rule in Japanese (CC-100 has 75 GB, Wikipedia 3 GB),
-and the published code of the paper's GPTs can weigh the two 1 to 5. A mixture is a page of numbers:
-token shards are made once per component file, and repeats happen in the order of reading, so that
-trying five mixtures costs five small files.
+Much web text beside little good text is the rule in Japanese, and the published code of the paper's
+GPTs can weigh CC-100 to Wikipedia 1 to 5. A mixture is a page of numbers: repeats happen in the
+order of reading, so that a source told five times is stored and tokenised once.
 """
 
 from __future__ import annotations

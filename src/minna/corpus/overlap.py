@@ -1,8 +1,8 @@
 """Documents that are in two corpora at once: one may hold out what the other trains on.
 
 Ids are hashes of raw content, so the same id is the same text. Two Wikipedia dumps a year apart
-share most of theirs, and each draws its own valid and test: without this, up to a tenth of a
-held-out split would be trained on through the other corpus.
+share most of theirs, and each may draw its own valid and test: without this, a held-out document of
+one would be trained on through the other.
 
 All ids of 100 M documents are 800 MB of numbers, so they are compared in portions of equal
 remainders, each at most about 4 M ids (80 MB while they are sorted).
