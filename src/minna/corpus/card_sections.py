@@ -38,6 +38,8 @@ from minna.corpus.statistics import Statistics
 from minna.units import format_bytes
 
 _UNSTATED: Final = frozenset({"", "not stated", "unknown", "other"})
+_RULES: Final = {rule.name: rule for rule in FILTERS}
+_SILENT: Final = Words("Reasons that dropped nothing", "一件も除かなかった理由")
 _MANY_DROPPED: Final = 0.3
 
 
@@ -74,7 +76,7 @@ def accounting(statistics: Statistics) -> Words:
     return Words(
         f"{read:,} documents read = {kept:,} kept + {dropped:,} dropped, each for one reason.",
         f"読み込んだ文書 {read:,} 件 ＝ 残した文書 {kept:,} 件 ＋ 除いた文書 {dropped:,} 件。"
-        "除いた文書には、必ず次の表のいずれか一つの理由があります。",
+        "除いた文書には、必ず理由が一つあります。",
     )
 
 
@@ -179,17 +181,30 @@ def _about_counts(facts: Facts) -> list[Words]:
 
 def _dropped(facts: Facts) -> Section:
     s = facts.statistics
-    rules = {rule.name: rule for rule in FILTERS}
-    thresholds = facts.settings["filters"]
-    others = [name for name in s.dropped if name not in rules and name != "duplicate"]
+    met = [name for name, count in by_count(s.dropped) if count]
+    copies = ["duplicate", "near_duplicate"] if facts.dedup.get("near") == "drop" else ["duplicate"]
+    unmet = [name for name in (*_RULES, *copies) if name not in met]
+    found = [_reasons(facts, met)] if met else []
+    silent = [_reasons(facts, unmet, folded=_SILENT)] if unmet else []
+    examples = [Quotes(label=Code(name), texts=s.examples[name]) for name in sorted(s.examples)]
+    heading = Words(
+        "The first few of each reason, cut:", "理由ごとに、最初の数件を途中まで示します。"
+    )
+    blocks = [accounting(s), *found, *silent, *([heading] if examples else []), *examples]
+    title = Words("What was dropped, and why", "除いた文書とその理由")
+    return Section(key="dropped", title=title, blocks=blocks)
+
+
+def _reasons(facts: Facts, names: Sequence[str], *, folded: Words | None = None) -> Table:
+    s, thresholds = facts.statistics, facts.settings["filters"]
     rows: list[Sequence[Cell]] = []
-    for name in (*rules, "duplicate", *sorted(others)):
-        rule = rules.get(name)
+    for name in names:
+        rule, count = _RULES.get(name), s.dropped.get(name, 0)
         limit = Code(f"{rule.setting} = {shown_value(thresholds[rule.setting])}") if rule else NONE
-        count = s.dropped.get(name, 0)
         share = share_of(count, s.read)
         rows.append((Code(name), _reason(name), _judged(rule), limit, count, share))
-    table = Table(
+    return Table(
+        folded=folded,
         header=(
             Words("reason", "理由"),
             Words("a document goes when", "除く文書"),
@@ -200,15 +215,6 @@ def _dropped(facts: Facts) -> Section:
         ),
         rows=rows,
     )
-    examples = [
-        Quotes(label=Code(reason), texts=texts) for reason, texts in sorted(s.examples.items())
-    ]
-    heading = Words(
-        "The first few of each reason, cut:", "理由ごとに、最初の数件を途中まで示します。"
-    )
-    blocks = [accounting(s), table, *([heading] if examples else []), *examples]
-    title = Words("What was dropped, and why", "除いた文書とその理由")
-    return Section(key="dropped", title=title, blocks=blocks)
 
 
 def _judged(rule: Filter | None) -> Words:
@@ -217,10 +223,8 @@ def _judged(rule: Filter | None) -> Words:
 
 
 def _reason(name: str) -> Words:
-    for rule in FILTERS:
-        if rule.name == name:
-            return Words(rule.reason, rule.reason_ja)
-    return say.called(say.REASONS, name)
+    rule = _RULES.get(name)
+    return Words(rule.reason, rule.reason_ja) if rule else say.called(say.REASONS, name)
 
 
 def _changed(facts: Facts) -> Section:
