@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import lzma
 import random
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,8 +176,6 @@ def test_a_line_of_40_mb_is_skipped_told_and_never_held(tmp_path: Path, source: 
 
 
 def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes() -> None:
-    import io
-
     def cut(content: bytes, read: Callable[..., Iterator[streams.Piece]]) -> list[Any]:
         return [(p.line, p.content, p.too_large) for p in read(io.BytesIO(content), most=6)]
 
@@ -192,6 +192,40 @@ def test_pieces_are_cut_at_the_limit_and_told_by_the_hash_of_all_their_bytes() -
     ]  # fmt: skip
     assert blocks[1][2] == content_id(b"123\n456\n789\n")
     assert blocks[2][2]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_blocks_do_not_depend_on_where_a_read_ends(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = random.Random(seed)
+    pool = ["\n", "\n", "　", " ", "あ", "い\n", "う", "\r\n", "\u2028"]
+    text = "".join(letters.choice(pool) for _ in range(letters.randrange(60)))
+    text = re.sub("[　 \u2028]+", "　", text)  # blank within the limit below
+    expected: list[tuple[int, bytes]] = []
+    open_block = False
+    for number, line in enumerate(_lines(text)):
+        if not line.decode().strip():
+            open_block = False
+        elif open_block:
+            expected[-1] = (expected[-1][0], expected[-1][1] + line)
+        else:
+            expected.append((number + 1, line))
+            open_block = True
+    for size in (1, 2, 3, 7, 1000):
+        monkeypatch.setattr(streams, "_BLOCK", size)
+        pieces = list(streams.bounded_blocks(io.BytesIO(text.encode())))
+        assert [(piece.line, piece.content) for piece in pieces] == expected
+        assert all(text.encode()[p.offset :].startswith(p.content) for p in pieces)
+        told = [
+            (p.line, p.too_large or content_id(p.content))
+            for p in streams.bounded_blocks(io.BytesIO(text.encode()), most=4)
+        ]
+        assert told == [(line, content_id(content)) for line, content in expected]
+
+
+def _lines(text: str) -> list[bytes]:
+    return io.BytesIO(text.encode()).readlines()
 
 
 def test_a_dump_of_another_layout_is_refused_with_its_fields_and_the_nearest(

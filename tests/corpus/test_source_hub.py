@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from tests.corpus.fake_hub import FakeHub, Repository
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import Source, open_source
+from minna.corpus.sources import Source, content_id, open_source, rows
 from minna.errors import DataError, UsageError
 
 NAME = "lab/texts"
@@ -68,7 +68,8 @@ def test_all_data_files_are_read_and_one_commit_names_them(hub: FakeHub) -> None
     assert texts(opened) == ["四", "一", "二", "三"]
     identity = opened.identity()
     assert identity["commit"] == commit
-    assert identity["files"] == ["c.txt", "data/a.jsonl", "data/b.parquet"]
+    assert identity["files"] == 3
+    assert source(files="data/*").identity()["names"] != identity["names"]
     assert opened.licences[0].url == f"{hub.endpoint}/datasets/{NAME}/tree/{commit}"
 
 
@@ -134,6 +135,21 @@ def test_a_row_without_text_is_counted_and_a_file_of_another_layout_refused(hub:
     assert [document.problem for document in shards[0].documents()] == ["", "malformed"]
     with pytest.raises(DataError, match=r"b\.jsonl, line 1 has no field 'text'"):
         list(shards[1].documents())
+
+
+def test_a_whole_file_and_a_cell_too_large_for_a_document_are_counted(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LARGEST", 8)
+    long = "長い文である。" * 2
+    hub.repositories[NAME].commit({"a.txt": long.encode(), "b.parquet": parquet("短い。", long)})
+    found = [document for shard in source().shards() for document in shard.documents()]
+    assert [(row.problem, row.text) for row in found] == [
+        ("too_large", "a.txt, line 1"),
+        ("", "短い。"),
+        ("too_large", "b.parquet, row 2"),
+    ]
+    assert found[0].id == found[2].id == content_id(long.encode())
 
 
 def test_a_revision_that_vanished_between_runs_is_named(hub: FakeHub) -> None:

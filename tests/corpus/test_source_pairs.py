@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import RawDocument, open_source, spaces
+from minna.corpus.sources import RawDocument, open_source, pairs, spaces, streams
 from minna.errors import DataError
 
 EN = ["I like cats.", "A dog runs.", ""]
@@ -125,6 +126,23 @@ def test_an_undecodable_side_is_counted_and_its_partner_stays(tmp_path: Path) ->
     (tmp_path / "a.en").write_bytes(b"fine\ncaf\xe9\n")
     (tmp_path / "a.ja").write_text("良\n店\n", encoding="utf-8")
     assert [row.problem for row in documents(tmp_path)] == ["", "", "undecodable", ""]
+
+
+def test_a_pair_with_a_line_too_large_is_dropped_whole_in_every_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "bounded_lines", partial(streams.bounded_lines, most=60))
+    write(tmp_path, "a", ["x" * 80, "y"], ["字", "良"])
+    (tmp_path / "b.tsv").write_text(f"Hi.\tやあ。\n{'x' * 80}\t字\n", encoding="utf-8")
+    rows = [{"en": "Hi.", "ja": "ね"}, {"en": "x" * 80, "ja": "字"}]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "c.jsonl").write_text(text, encoding="utf-8")
+    large = "too_large"
+    assert [row.problem for row in documents(tmp_path)] == [
+        large, large, "", "",
+        "", "", large, large,
+        "", "", large, large,
+    ]  # fmt: skip
 
 
 def test_a_table_row_without_a_second_column_is_malformed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from minna.console import say
 from minna.corpus.sources.files import format_of, matching
 from minna.corpus.sources.local import FACTS, facts_beside
 from minna.corpus.sources.rows import Layout, file_shard
-from minna.corpus.sources.source import Shard
+from minna.corpus.sources.source import Shard, content_id
 from minna.errors import DataError, MinnaError, UsageError
 from minna.units import format_bytes
 
@@ -99,7 +99,8 @@ class Hub:
         return {
             "repository": self._repository,
             "commit": self._snapshot.commit,
-            "files": list(self._snapshot.files),
+            "files": len(self._snapshot.files),
+            "names": content_id("\n".join(self._snapshot.files).encode()),
         } | self._layout.settings()
 
     def shards(self) -> Sequence[Shard]:
