@@ -9,6 +9,8 @@ and chat says little about either.
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,10 +20,12 @@ import numpy as np
 
 from minna.console import warn
 from minna.errors import DataError
+from minna.tokenizer.export import TRANSLATED, export_tokenizer
 from minna.tokenizer.languages import says_languages
-from minna.tokenizer.load import Tokenizer, load_tokenizer
-from minna.tokenizer.match import LINES, measure_match
+from minna.tokenizer.load import MODEL_NAMES, Tokenizer, load_tokenizer
+from minna.tokenizer.match import LINES, Match, measure_match
 from minna.tokenizer.probes import Fertility, measure_fertility
+from minna.tokenizer.proto import read_model
 from minna.tokenizer.vocabulary import VocabularyCheck, check_vocabulary
 
 LIMIT_BYTES = 10_000_000
@@ -38,7 +42,11 @@ class Held(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What some text costs. Rates are shares of tokens, 0 to 1."""
+    """What some text costs. Rates are shares of tokens, 0 to 1.
+
+    `byte_fallback_rate` counts all bytes, of which `line_break_rate` are line breaks: SentencePiece
+    learns from single lines, so a line break is a byte in any vocabulary without a piece for it.
+    """
 
     documents: int
     bytes: int
@@ -46,6 +54,7 @@ class Cost:
     bytes_per_token: float
     characters_per_token: float
     byte_fallback_rate: float
+    line_break_rate: float
     unknown_rate: float
 
 
@@ -66,7 +75,8 @@ class Audit:
         line_round_trip_rate: the same of up to 2,000 lines.
         encode_mb_per_second: wall clock, two threads, the best of three.
         vocabulary: pieces never produced, unreachable, or there twice.
-        match_rate: share of strings with equal ids in tokenizer.json; None without that file.
+        match_rate: share of strings with equal ids in tokenizer.json, or in the one we would write
+            where there is none; None where the kind of model has no such file.
         gguf_match_rate: the same in GGUF; None where it was not measured.
     """
 
@@ -142,9 +152,7 @@ def audit_tokenizer(path: Path, *, documents: Sequence[Held]) -> Audit:
     )
     lines = [line for text in texts for line in text.split("\n") if line]
     lines = [lines[i * len(lines) // LINES] for i in range(LINES)] if len(lines) > LINES else lines
-    match = None
-    if path.is_dir() and (path / "tokenizer.json").is_file():
-        match = measure_match(path, lines=lines)
+    match = _match(path, tokenizer.model_file, lines)
     costs = _Costs(tokenizer, tokens, offsets, documents)
     return Audit(
         path=path.as_posix(),
@@ -167,10 +175,28 @@ def audit_tokenizer(path: Path, *, documents: Sequence[Held]) -> Audit:
     )
 
 
+def _match(path: Path, model: Path, lines: list[str]) -> Match | None:
+    """Compare with the folder's tokenizer.json, or with the one that we would write."""
+    if path.is_dir() and (path / "tokenizer.json").is_file():
+        return measure_match(path, lines=lines)
+    if read_model(model).kind not in TRANSLATED:
+        return None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copyfile(model, folder / MODEL_NAMES[0])
+        export_tokenizer(model, out=folder)
+        return measure_match(folder, lines=lines)
+
+
 def _seconds(tokenizer: Tokenizer, texts: list[str]) -> float:
     start = time.perf_counter()
     tokenizer.encode_batch(texts)
     return time.perf_counter() - start
+
+
+def _line_break(tokenizer: Tokenizer) -> int:
+    pieces = tokenizer.fields.pieces
+    return next((number for number, piece in enumerate(pieces) if piece.text == "<0x0A>"), -1)
 
 
 class _Costs:
@@ -184,6 +210,7 @@ class _Costs:
 
         self._tokens = np.diff(offsets)
         self._fallen = per_document(tokenizer.byte_ids[tokens])
+        self._broken = per_document(tokenizer.byte_ids[tokens] & (tokens == _line_break(tokenizer)))
         self._unknown = per_document(tokens == tokenizer.unk_id)
         self._bytes = np.array([len(document.text.encode()) for document in documents])
         self._characters = np.array([len(document.text) for document in documents])
@@ -201,6 +228,7 @@ class _Costs:
             bytes_per_token=size / share,
             characters_per_token=float(self._characters[rows].sum()) / share,
             byte_fallback_rate=float(self._fallen[rows].sum()) / share,
+            line_break_rate=float(self._broken[rows].sum()) / share,
             unknown_rate=float(self._unknown[rows].sum()) / share,
         )
 

@@ -36,6 +36,8 @@ from minna.tokenizer.settings import SPACE
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as HuggingFaceTokenizer
 
+TRANSLATED = ("bpe", "unigram")
+"""Kinds of SentencePiece models that have an equal in `tokenizers`."""
 ROLES = {
     "bos_token": ("<s>",),
     "eos_token": ("</s>",),
@@ -95,7 +97,7 @@ def translate(fields: ModelFields) -> HuggingFaceTokenizer:
     """
     from tokenizers import AddedToken, Tokenizer, decoders
 
-    if fields.kind not in ("bpe", "unigram") or fields.whitespace_as_suffix:
+    if fields.kind not in TRANSLATED or fields.whitespace_as_suffix:
         suffix = " with spaces as suffixes" if fields.whitespace_as_suffix else ""
         raise DataError(
             f"a Hugging Face folder can be written for bpe and unigram models, not {fields.kind}"

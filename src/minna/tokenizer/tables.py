@@ -13,8 +13,9 @@ from minna.tokenizer.audit import Audit
 
 Row = tuple[str, ...]
 _LEGEND = (
-    "bytes/token: more is cheaper. bytes, unknown: shares of tokens. back: share of 2,000 lines "
-    "that come back as they were. match: share of strings with the same ids as tokenizer.model."
+    "bytes/token: more is cheaper. bytes (line breaks left out), unknown: shares of tokens. back: "
+    "share of 2,000 lines that come back as they were. match, GGUF: share of strings with the same "
+    "ids as in tokenizer.model."
 )
 _FERTILITY = "tokens per item; (n %) is the share of items that hold an unknown piece and are lost"
 _VOCABULARY = (
@@ -58,7 +59,7 @@ def _cost(audits: Sequence[Audit]) -> tuple[Row, list[Row]]:
                 f"{audit.vocab_size}",
                 f"{audit.total.bytes_per_token:.3f}",
                 *(f"{costs[part].bytes_per_token:.3f}" for part in parts),
-                f"{audit.total.byte_fallback_rate:.3%}",
+                f"{audit.total.byte_fallback_rate - audit.total.line_break_rate:.3%}",
                 f"{audit.total.unknown_rate:.3%}",
                 f"{audit.line_round_trip_rate:.2%}",
                 _rate(audit.match_rate),
