@@ -60,7 +60,7 @@ def prompts(batch: int, seed: int) -> list[list[int]]:
     """Random prompts, different in every round, the same for every variant."""
     import random
 
-    chance = random.Random(1000 * seed + batch)  # noqa: S311 - a bench, not a secret
+    chance = random.Random(1000 * seed + batch)
     return [[chance.randrange(4, 20000) for _ in range(PROMPT)] for _ in range(batch)]
 
 

@@ -15,11 +15,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from minna.console import say
 from minna.errors import UsageError, nearest
+from minna.settings import checked
 from minna.units import format_seconds
 
 _FORBID = ConfigDict(extra="forbid")
@@ -289,12 +290,9 @@ def _reads(stage: Any) -> list[str]:
 
 
 def _checked(kind: Any, content: dict[str, Any], where: str) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"pipeline stage or file {where!r}: {path}: {first['msg']}",
-            remedy="`minna list pipelines quickstart` prints a whole pipeline to compare with",
-        ) from error
+    return checked(
+        kind,
+        content,
+        naming=lambda path: f"pipeline stage or file {where!r}: {path}",
+        remedy="`minna list pipelines quickstart` prints a whole pipeline to compare with",
+    )

@@ -1,10 +1,14 @@
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from tests.corpus.conftest import Sentences
 
 from minna.artifact import inspect, read_manifest
 from minna.corpus import (
@@ -19,7 +23,10 @@ from minna.corpus import (
 from minna.corpus import documents as documents_module
 from minna.errors import DataError
 
-SETTINGS = BuildSettings(source="sentences", shard_documents=25, valid=0.1, test=0.2)
+# parts of about ten sentences: a hundred go through every pass in ten parts
+SETTINGS = BuildSettings(
+    source="sentences", shard_documents=25, valid=0.1, test=0.2, part_bytes=300, workers=1
+)
 
 
 def contents(path: Path) -> dict[str, str]:
@@ -43,7 +50,7 @@ def test_a_build_counts_splits_licences_and_reasons(tmp_path, sentences):
     for words in ("CC0-1.0", "nobody", "too_short", "NFKC", "30-4", "personal", "train"):
         assert words.lower() in card.lower()
     assert sorted(p.name for p in (tmp_path / "corpus").iterdir()) == [
-        "card.md", "data", "dropped.json", "minna.json",
+        "card.html", "card.md", "data", "dropped.json", "minna.json",
     ]  # fmt: skip
 
 
@@ -51,11 +58,10 @@ def test_rows_are_in_source_order_at_most_shard_documents_a_file_and_groups_stay
     tmp_path, sentences
 ):
     build(sentences([40, 60]), out=tmp_path / "corpus", settings=SETTINGS)
+    columns = ["group", "split", "licence", "language", "meta", "text"]
     rows = [
         row
-        for batch in batches(
-            tmp_path / "corpus", split="all", columns=["group", "split", "licence", "text"]
-        )
+        for batch in batches(tmp_path / "corpus", split="all", columns=columns)
         for row in batch.to_pylist()
     ]
     numbers = [int(row["text"].split("番")[0].removeprefix("これは")) for row in rows]
@@ -63,8 +69,21 @@ def test_rows_are_in_source_order_at_most_shard_documents_a_file_and_groups_stay
     splits = {}
     for row in rows:
         assert splits.setdefault(row["group"], row["split"]) == row["split"]
-        assert row["licence"] == "CC0-1.0"
+        assert (row["licence"], row["language"], row["meta"]) == ("CC0-1.0", "ja", "{}")
     assert len(list((tmp_path / "corpus" / "data").iterdir())) == -(-len(rows) // 25)
+
+
+def test_the_corpus_does_not_depend_on_parts_and_processes(tmp_path, sentences):
+    whole = build(sentences([40, 60]), out=tmp_path / "whole", settings=SETTINGS)
+    for name, changed in {
+        "one-part": {"part_bytes": 1_000_000},
+        "small": {"part_bytes": 1},
+        "two-processes": {"part_bytes": 1500, "workers": 2},
+    }.items():
+        settings = BuildSettings(**(vars(SETTINGS) | changed))
+        report = build(sentences([40, 60]), out=tmp_path / name, settings=settings)
+        assert (report.kept, report.dropped) == (whole.kept, whole.dropped)
+        assert contents(tmp_path / name) == contents(tmp_path / "whole")
 
 
 def test_a_build_interrupted_at_any_moment_goes_on_and_gives_the_same_bytes(tmp_path, sentences):
@@ -77,40 +96,80 @@ def test_a_build_interrupted_at_any_moment_goes_on_and_gives_the_same_bytes(tmp_
         assert not out.exists()
         source.fail_at = None
         report = build(source, out=out, settings=SETTINGS)
-        assert report.state == ("resumed" if fail_at >= 39 else "built")
+        assert report.state == "resumed"
         assert (report.kept, report.dropped) == (whole.kept, whole.dropped)
         assert contents(out) == contents(tmp_path / "whole")
 
 
 KILLED = """
-import os, sys
+import os, sys, uuid
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from tests.corpus.conftest import Sentences
-from minna.corpus import BuildSettings, build
-class Killed(Sentences):
-    def _read(self, start, size):
-        for document in super()._read(start, size):
-            if document.id == KILL:
-                os._exit(9)
-            yield document
-from minna.corpus.sources import content_id
-KILL = content_id(b"70")
-build(Killed([40, 60]), out=Path(sys.argv[2]),
-      settings=BuildSettings(source="sentences", shard_documents=25, valid=0.1, test=0.2))
+from tests.corpus.test_corpus_documents import SETTINGS
+from minna.artifact import files
+from minna.corpus import build
+left = int(sys.argv[2])
+def flushed(handle, _fsync=os.fsync):
+    global left
+    _fsync(handle)
+    left -= 1
+    if not left:
+        os._exit(9)
+os.fsync = flushed
+build(Sentences([40, 60]), out=Path(sys.argv[1]), settings=SETTINGS)
 """
 
 
-def test_a_killed_process_leaves_nothing_half_written_and_is_gone_on_with(tmp_path, sentences):
+@pytest.mark.parametrize(
+    "writes",
+    [2, 61, 111, pytest.param(range(3, 135, 13), marks=pytest.mark.full)],
+    ids=lambda value: str(value) if isinstance(value, int) else "many",
+)
+def test_killed_in_the_middle_of_any_write_it_goes_on_to_the_same_bytes(
+    tmp_path, sentences, writes
+):
     build(sentences([40, 60]), out=tmp_path / "whole", settings=SETTINGS)
-    out = tmp_path / "killed"
-    here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILLED, here, str(out)], check=False)
-    assert done.returncode == 9
-    assert not out.exists()
-    report = build(sentences([40, 60]), out=out, settings=SETTINGS)
-    assert report.state == "resumed"
-    assert contents(out) == contents(tmp_path / "whole")
+    for number in [writes] if isinstance(writes, int) else writes:
+        out = tmp_path / f"killed-{number}"
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(out), str(number)],
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        assert done.returncode == 9
+        assert not (out / "minna.json").exists()
+        assert build(sentences([40, 60]), out=out, settings=SETTINGS).state == "resumed"
+        assert contents(out) == contents(tmp_path / "whole")
+        assert not list(out.rglob("*.tmp")) + list(out.rglob("stage"))
+
+
+@pytest.mark.full
+def test_killed_at_ten_random_moments_with_two_processes_it_ends_in_the_same_bytes(
+    tmp_path, shared_data
+):
+    def command(out: Path) -> list[str]:
+        return [
+            sys.executable, "-m", "minna.cli.main", "corpus", "build", "aozora",
+            "--from", str(shared_data / "aozora" / "aozora.tar.xz"), "--limit", "500",
+            "--out", str(out), "--workers", "2", "part_bytes=1000000",
+        ]  # fmt: skip
+
+    start = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    took = time.monotonic() - start
+    for moment in range(10):
+        process = subprocess.Popen(
+            command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            # spread over the whole of a run; later attempts start further on
+            process.wait(timeout=took * (0.15 + 0.07 * ((moment * 7) % 10)))
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_the_same_call_again_does_nothing_and_another_setting_builds_again(
@@ -126,16 +185,16 @@ def test_the_same_call_again_does_nothing_and_another_setting_builds_again(
     assert build(sentences([40]), out=tmp_path / "corpus", settings=other).state == "built"
 
 
-def test_limit_counts_kept_documents_also_over_an_interruption(tmp_path, sentences):
-    settings = BuildSettings(source="sentences", limit=30, shard_documents=8)
+def test_limit_takes_the_first_documents_of_the_source(tmp_path, sentences):
+    settings = BuildSettings(**(vars(SETTINGS) | {"limit": 30}))
     whole = build(sentences([40, 60]), out=tmp_path / "whole", settings=settings)
-    assert whole.kept == 30
-    source = sentences([40, 60], fail_at=20)
-    with pytest.raises(RuntimeError):
-        build(source, out=tmp_path / "cut", settings=settings)
-    source.fail_at = None
-    build(source, out=tmp_path / "cut", settings=settings)
-    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    assert whole.read == 30
+    build(sentences([30]), out=tmp_path / "short", settings=SETTINGS)
+    kept = {
+        name: [document.text for document in texts(tmp_path / name, split="all")]
+        for name in ("whole", "short")
+    }
+    assert kept["whole"] == kept["short"]
 
 
 def test_a_corpus_with_nothing_left_is_refused_with_the_reasons(tmp_path, sentences):
@@ -144,6 +203,15 @@ def test_a_corpus_with_nothing_left_is_refused_with_the_reasons(tmp_path, senten
         build(sentences([12]), out=tmp_path / "corpus", settings=settings)
     assert "filters" in caught.value.remedy
     assert not (tmp_path / "corpus").exists()
+
+
+def test_a_source_without_documents_and_a_wrong_language_are_refused(tmp_path, sentences):
+    with pytest.raises(DataError, match="0 documents read"):
+        build(sentences([0]), out=tmp_path / "none", settings=SETTINGS)
+    settings = BuildSettings(**(vars(SETTINGS) | {"language": "en"}))
+    with pytest.raises(DataError, match=r"language: 1\d") as caught:
+        build(sentences([14]), out=tmp_path / "english", settings=settings)
+    assert "language=any" in caught.value.remedy
 
 
 def test_an_empty_split_is_warned_about(tmp_path, sentences, capsys):
@@ -159,7 +227,16 @@ def test_splits_follow_the_fractions_and_do_not_depend_on_anything_but_the_group
 
 
 @pytest.mark.parametrize(
-    "bad", [{"sauce": 1}, {"valid": 0.6, "test": 0.5}, {"limit": 0}, {"documents": "page"}]
+    "bad",
+    [
+        {"sauce": 1},
+        {"valid": 0.6, "test": 0.5},
+        {"limit": 0},
+        {"documents": "page"},
+        {"dedup": {"bands": 30, "rows": 8}},
+        {"dedup": {"near": "maybe"}},
+        {"contamination": {"ngram": 2}},
+    ],
 )
 def test_wrong_settings_are_refused(bad):
     with pytest.raises(ValidationError):
@@ -172,3 +249,8 @@ def test_a_pipeline_gets_the_path_from_settings_alone(tmp_path):
     path = build_corpus(settings=settings, out=tmp_path / "corpus")
     assert [d.text for d in texts(path, split="all")] == ["これは試験です。", "これも試験です。"]
     assert build_corpus(settings=settings, out=tmp_path / "corpus") == path
+
+
+def test_the_source_of_the_tests_is_what_it_says():
+    shard = Sentences([3]).shards()[0]
+    assert [raw.text for raw in shard.documents()][1] == "これは1番目の文です。"

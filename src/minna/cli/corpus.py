@@ -1,4 +1,4 @@
-"""`minna corpus build` and `minna corpus cat`."""
+"""`minna corpus build`, `mix` and `cat`."""
 
 from __future__ import annotations
 
@@ -9,61 +9,75 @@ from typing import Annotated
 
 import typer
 
+from minna.cli.corpus_mix import mix
 from minna.cli.output import JsonOption, emit
 
 app = typer.Typer(help="Build and look at corpora.", no_args_is_help=True, rich_markup_mode=None)
+app.command("mix")(mix)
 
 
 @app.command("build")
 def build(
-    source: Annotated[str, typer.Argument(help="tatoeba, aozora, or local (your own text).")],
+    source: Annotated[
+        str,
+        typer.Argument(help="tatoeba, aozora, local ...: `minna list sources`, hub:OWNER/NAME."),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Other settings, as section.key=value.")
+    ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", help="Where the corpus goes.")],
     path: Annotated[
         Path | None, typer.Option("--from", help="Where the data lies: a file or a folder.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Keep at most this many documents.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Read only the first so many documents: a sample.")
+    ] = None,
     valid: Annotated[float, typer.Option(help="Share of groups for validation.")] = 0.005,
     test: Annotated[float, typer.Option(help="Share of groups for the final numbers.")] = 0.025,
     documents: Annotated[
         str, typer.Option(help="local .txt: a document is a file, a line or blank-line.")
     ] = "file",
-    field: Annotated[str, typer.Option(help="local .jsonl, .parquet: name of the text.")] = "text",
-    licence: Annotated[str, typer.Option(help="local: terms of the text.")] = "not stated",
-    attribution: Annotated[str, typer.Option(help="local: whom to credit.")] = "",
+    field: Annotated[str, typer.Option(help=".jsonl, .parquet: name of the text.")] = "text",
+    licence: Annotated[str, typer.Option(help="local, hub: terms of the text.")] = "not stated",
+    attribution: Annotated[str, typer.Option(help="local, hub: whom to credit.")] = "",
+    files: Annotated[
+        str, typer.Option(help="Which files of a folder or of a hub repository.")
+    ] = "",
+    revision: Annotated[str, typer.Option(help="hub: branch, tag or commit.")] = "main",
+    language: Annotated[str, typer.Option(help="ja, en or any (both).")] = "ja",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--decontaminate", help="Evaluation data to keep out; may be given again."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a source into a corpus: normalised, filtered, de-duplicated, split.
 
-    Example: minna corpus build tatoeba --out build/corpus
+    The same command goes on where an interrupted one stopped. Sections of settings: filters, mask,
+    dedup, contamination.
+
+    Example: minna corpus build aozora --from aozora.tar.xz --out build/aozora dedup.near=group
     """
     from dataclasses import asdict
-
-    from pydantic import ValidationError
 
     from minna.corpus import BuildSettings
     from minna.corpus import build as build_documents
     from minna.corpus.sources import open_source
-    from minna.errors import UsageError
+    from minna.settings import checked, with_overrides
 
-    try:
-        settings = BuildSettings(
-            source=source,
-            path=path,
-            limit=limit,
-            valid=valid,
-            test=test,
-            documents=documents,  # pyright: ignore[reportArgumentType] - pydantic checks it
-            field=field,
-            licence=licence,
-            attribution=attribution,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "the settings"
-        raise UsageError(
-            f"{name}: {first['msg']}, not {first['input']!r}", remedy="minna corpus build --help"
-        ) from error
+    options = {
+        "source": source, "path": path, "limit": limit, "valid": valid, "test": test,
+        "documents": documents, "field": field, "licence": licence, "attribution": attribution,
+        "files": files, "revision": revision, "language": language, "workers": workers,
+        "contamination": {"against": tuple(against or ())},
+    }  # fmt: skip
+    settings = checked(
+        BuildSettings,
+        with_overrides(options, overrides or [], example="filters.min_kana=0.1 dedup.near=off"),
+        remedy="minna corpus build --help",
+    )
     report = build_documents(open_source(settings), out=out, settings=settings)
     emit(asdict(report) | {"path": report.path.as_posix()}, as_json=as_json, text=_words(report))
 
@@ -82,9 +96,9 @@ def cat(
     import itertools
     import json
 
-    from minna.corpus import batches
+    from minna.corpus import COLUMNS, batches
 
-    columns = ("id", "group", "split", "source", "licence", "text")
+    columns = COLUMNS
     rows = (
         row for batch in batches(corpus, split=split, columns=columns) for row in batch.to_pylist()
     )
@@ -102,8 +116,10 @@ def _words(report: object) -> str:
     from minna.units import format_bytes, format_seconds
 
     assert isinstance(report, BuildReport)
-    dropped = ", ".join(f"{reason} {count}" for reason, count in report.dropped.items())
-    splits = ", ".join(f"{name} {count}" for name, count in report.splits.items())
+
+    def counts(numbers: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in numbers.items())
+
     first = {
         "built": f"built {report.path} in {format_seconds(report.wall_seconds)}",
         "resumed": f"went on with {report.path} and finished it",
@@ -112,8 +128,12 @@ def _words(report: object) -> str:
     return "\n".join(
         [
             first,
-            f"  documents {report.kept} of {report.read} ({splits})",
+            f"  documents {report.kept} of {report.read} ({counts(report.splits)})",
             f"  text      {format_bytes(report.text_bytes)}, {report.characters} characters",
-            f"  dropped   {dropped or 'none'}",
+            f"  dropped   {counts(report.dropped) or 'none'}",
+            *([f"  lines out {counts(report.lines_removed)}"] if report.lines_removed else []),
+            *([f"  masked    {counts(report.masked)}"] if report.masked else []),
+            *([f"  readings  {report.readings}"] if report.readings else []),
+            f"  card      {report.path / 'card.html'}",
         ]
     )

@@ -10,12 +10,12 @@ from minna.cli.output import JsonOption, emit
 
 
 def listing(
-    what: Annotated[str, typer.Argument(help="recipes or pipelines.")] = "recipes",
+    what: Annotated[str, typer.Argument(help="recipes, pipelines or sources.")] = "recipes",
     name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List recipes or pipelines, or print one whole.
+    """List recipes, pipelines or sources of text, or print one whole.
 
     Example: minna list recipes toy-gpt-neox
     """
@@ -34,10 +34,15 @@ def listing(
             emit(pipeline.resolved(content), as_json=as_json, text=pipeline.source(name).rstrip())
             return
         rows = {n: pipeline.load(n).description for n in pipeline.names()}
+    elif what == "sources":
+        from minna.corpus.sources import DESCRIPTIONS
+
+        rows = DESCRIPTIONS if name is None else {name: DESCRIPTIONS.get(name, "not a source")}
     else:
+        lists = ["recipes", "pipelines", "sources"]
         raise UsageError(
-            f"there is no list of {what!r}{nearest(what, ['recipes', 'pipelines'])}",
-            remedy="lists: recipes, pipelines",
+            f"there is no list of {what!r}{nearest(what, lists)}",
+            remedy=f"lists: {', '.join(lists)}",
         )
     width = max(len(key) for key in rows)
     text = "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())

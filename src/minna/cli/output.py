@@ -24,16 +24,11 @@ def checked(settings: type[_T], values: dict[str, Any]) -> _T:
     Raises:
         UsageError: a value is not allowed; the message names the option.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from minna import settings as house
 
-    from minna.errors import UsageError
-
-    try:
-        return TypeAdapter(settings).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"--{name.replace('_', '-')} {first['input']!r}: {first['msg']}",
-            remedy="see the verb's --help",
-        ) from error
+    return house.checked(
+        settings,
+        values,
+        naming=lambda path: f"--{path.replace('_', '-')}",
+        remedy="see the verb's --help",
+    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from minna.release import PushSettings, ReleaseSettings
 
 
-def release(  # noqa: PLR0913 - one parameter per option
+def release(
     model: Annotated[Path, typer.Argument(help="A model dir that was exported from a run.")],
     *,
     out: Annotated[Path, typer.Option(help="The folder to write.")],

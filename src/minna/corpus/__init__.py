@@ -5,10 +5,12 @@
 
 from minna.corpus.documents import BuildReport, build, build_corpus, split_of
 from minna.corpus.filters import FilterSettings
+from minna.corpus.passes.write import COLUMNS
 from minna.corpus.read import Document, batches, text_batches, texts
 from minna.corpus.settings import BuildSettings
 
 __all__ = [
+    "COLUMNS",
     "BuildReport",
     "BuildSettings",
     "Document",

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -32,17 +31,13 @@ from minna.corpus.card_blocks import (
 from minna.corpus.card_facts import facts_of
 from minna.corpus.card_sections import accounting, sections
 from minna.corpus.card_words import LEGAL_NOTES, LEGAL_NOTES_JA
-from minna.corpus.journal import Journal
 from minna.corpus.settings import BuildSettings
 from minna.corpus.statistics import Statistics
-
-if TYPE_CHECKING:
-    from minna.corpus.sources import Source
 
 __all__ = ["LEGAL_NOTES", "LEGAL_NOTES_JA", "accounting", "write_card", "write_dropped"]
 
 
-def write_dropped(directory: Path, statistics: Statistics | Journal) -> None:
+def write_dropped(directory: Path, statistics: Statistics) -> None:
     """Write dropped.json: reason -> count and the first examples."""
     content = {
         reason: {"count": count, "examples": statistics.examples.get(reason, [])}
@@ -56,54 +51,28 @@ def write_dropped(directory: Path, statistics: Statistics | Journal) -> None:
 
 def write_card(
     directory: Path,
-    statistics: Statistics | Journal,
+    statistics: Statistics,
     *,
+    name: str,
+    licences: Sequence[Licence],
     settings: BuildSettings,
-    name: str = "",
-    licences: Sequence[Licence] = (),
-    source: Source | None = None,
 ) -> None:
     """Write card.md and card.html, each in Japanese and in English.
 
     Args:
         directory: of the corpus.
         statistics: what the build counted.
-        settings: what it was built with.
         name: of the source.
         licences: terms and credits of the source.
-        source: with a journal of the one-pass engine, in the place of name and licences.
+        settings: what it was built with.
 
     Raises:
         AssertionError: the counts do not account for every document.
     """
-    if isinstance(statistics, Journal):
-        _write_journal_card(directory, statistics, source=source, settings=settings)
-        return
     told = sections(facts_of(statistics, name=name, licences=licences, settings=settings))
     for file_name, text in (("card.md", _markdown(name, told)), ("card.html", _html(name, told))):
         with replace_file(directory / file_name) as file:
             file.write(text.encode())
-
-
-def _write_journal_card(
-    directory: Path, journal: Journal, *, source: Source | None, settings: BuildSettings
-) -> None:
-    """The card of the one-pass engine: no page, and nothing about passes that it does not have."""
-    assert source is not None
-    counted = Statistics(
-        read=journal.read,
-        kept=journal.kept,
-        dropped=journal.dropped,
-        examples=journal.examples,
-        splits=journal.splits,
-        text_bytes=journal.text_bytes,
-        characters=journal.characters,
-    )
-    facts = facts_of(counted, name=source.name, licences=source.licences, settings=settings)
-    own = {k: v for k, v in facts.settings.items() if k not in {"dedup", "contamination"}}
-    told = sections(replace(facts, settings=own))
-    with replace_file(directory / "card.md") as file:
-        file.write(_markdown(source.name, told).encode())
 
 
 def _markdown(name: str, told: Sequence[Section]) -> str:

@@ -1,46 +1,44 @@
-"""`corpus build` for documents: source -> normalise -> filter -> de-duplicate -> split -> parquet.
+"""`corpus build` for documents: source -> read -> clean -> select -> write, and the card.
 
-One pass, one document in hand: memory is the row group being filled (8 MB of text) and the table
-of digests (dedup.py), whatever the size of the source. All of Aozora Bunko (244 MB of clean text)
-takes 20 s and 210 MB on one core. A split is decided by the hash of the group alone, so a document
+Four passes over parts of four megabytes, each on all cores, each going on where a kill left it
+(passes/). Memory is that of the parts in work, and 40 bytes a document while copies are looked for,
+whatever the size of the source. A split is decided by the hash of the group alone, so a document
 stays in its split when the corpus grows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from collections.abc import Callable, Iterator
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-from minna.artifact import key_of, read_manifest, replace_file, unchanged, writing
+from minna.artifact import key_of, read_manifest, unchanged, writing
 from minna.artifact.atomic import Draft
 from minna.console import progress, warn
 from minna.corpus import japanese
 from minna.corpus.card import LEGAL_NOTES, write_card, write_dropped
-from minna.corpus.dedup import SeenTexts
-from minna.corpus.filters import reason_to_drop
-from minna.corpus.journal import JOURNAL_NAME, Journal, load_journal
+from minna.corpus.contamination import Items, collect_items
+from minna.corpus.filters import resolved
+from minna.corpus.passes.clean import ITEMS, clean_all
+from minna.corpus.passes.frequent import count_lines
+from minna.corpus.passes.read import read_all
+from minna.corpus.passes.select import select
+from minna.corpus.passes.stage import STAGE, Part
+from minna.corpus.passes.write import SCHEMA, split_of, write_all
 from minna.corpus.settings import BuildSettings
-from minna.corpus.sources import RawDocument, Shard, Source, open_source
+from minna.corpus.sources import Source, open_source
+from minna.corpus.statistics import SAMPLES, Statistics, parse_statistics
 from minna.errors import DataError
 from minna.units import format_count
 
+__all__ = ["SCHEMA", "SPLITS", "BuildReport", "build", "build_corpus", "split_of"]
+
 SPLITS: Final = ("train", "valid", "test")
-SCHEMA: Final = pa.schema(
-    [(name, pa.string()) for name in ("id", "group", "split", "source", "licence", "text")]
-)
-DUPLICATE: Final = "duplicate"
-_ROW_GROUP_BYTES = 8_000_000
-_ROW_GROUP_ROWS = 10_000
-_FILE_BYTES = 64_000_000
-_TELL_EVERY = 200
-_REPEATED: Any = ["split", "source", "licence"]  # columns worth a dictionary in parquet
+_PASSES_VERSION: Final = 2
+"""Part of every corpus key: raise it when a pass decides differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,9 @@ class BuildReport:
         kept: documents written.
         dropped: reason -> documents.
         splits: split -> documents.
+        lines_removed: reason -> lines taken out of documents.
+        masked: kind of personal data -> places.
+        readings: readings in the side-car.
         text_bytes: UTF-8 bytes of the kept texts.
         characters: characters of the kept texts.
         wall_seconds: how long it took.
@@ -65,6 +66,9 @@ class BuildReport:
     kept: int
     dropped: dict[str, int]
     splits: dict[str, int]
+    lines_removed: dict[str, int]
+    masked: dict[str, int]
+    readings: int
     text_bytes: int
     characters: int
     wall_seconds: float
@@ -82,215 +86,189 @@ def build_corpus(*, settings: BuildSettings, out: Path) -> Path:
 def build(source: Source, *, out: Path, settings: BuildSettings) -> BuildReport:
     """Write a corpus of documents at `out`.
 
-    The same call after an interruption goes on behind the last finished parquet file, and one after
-    success does nothing.
+    The same call after an interruption goes on where it stopped, and one after success does
+    nothing. Sources of more than four megabytes are worked on by several processes, which are
+    spawned: a script that calls this needs the usual `if __name__ == "__main__":`.
 
     Raises:
         DataError: the source cannot be read, or nothing of it is left.
         ArtifactError: `out` holds something else, or the disk is full.
     """
-    resolved = _resolved(source, settings)
-    if unchanged(out, key=key_of("corpus", settings=resolved, parents=[])):
+    items, contamination = None, None
+    if settings.contamination.against:
+        items, contamination = collect_items(
+            settings.contamination.against, n=settings.contamination.ngram
+        )
+        if contamination["too_short"]:
+            warn(
+                f"{contamination['too_short']} evaluation texts have under "
+                f"{settings.contamination.ngram} letters and are not looked for"
+            )
+    decided = _decided(source, settings, contamination)
+    if unchanged(out, key=key_of("corpus", settings=decided, parents=[])):
         return _report(out, state="unchanged")
-    with writing(out, kind="corpus", settings=resolved) as draft:
-        builder = _Builder(source, settings=settings, directory=draft.path)
-        state: Literal["built", "resumed"] = "resumed" if builder.resumed else "built"
-        journal = builder.run()
-        _refuse_empty(journal, source)
-        _finish(draft, journal, source=source, settings=settings)
-    for split in _empty_splits(journal, settings):
-        warn(f"the split {split!r} got no document: {journal.kept} documents are too few for it")
-    return _report(out, state=state)
+    with writing(out, kind="corpus", settings=decided) as draft:
+        resumed = (draft.path / STAGE).is_dir()
+        statistics = _passes(source, draft.path, settings=settings, items=items)
+        _finish(draft, statistics, source=source, settings=settings)
+    for split in _empty_splits(statistics, settings):
+        warn(f"the split {split!r} got no document: {statistics.kept} documents are too few for it")
+    return _report(out, state="resumed" if resumed else "built")
 
 
-def split_of(group: str, *, valid: float, test: float) -> str:
-    """Return the split of a group: its hash, as a number from 0 to 1, against the fractions."""
-    digest = hashlib.blake2b(group.encode(), digest_size=8, person=b"minna split").digest()
-    place = int.from_bytes(digest, "big") / 2**64
-    if place < test:
-        return "test"
-    return "valid" if place < test + valid else "train"
-
-
-def _resolved(source: Source, settings: BuildSettings) -> dict[str, Any]:
+def _decided(
+    source: Source, settings: BuildSettings, contamination: dict[str, Any] | None
+) -> dict[str, Any]:
     """What determines the corpus: the content of the source, not the place where it lies."""
     return {
         "source": source.name,
         "identity": source.identity(),
         "licences": [licence.model_dump() for licence in source.licences],
         "normalisation": japanese.VERSION,
+        "passes": _PASSES_VERSION,
+        "language": settings.language,
         "limit": settings.limit,
         "valid": settings.valid,
         "test": settings.test,
         "shard_documents": settings.shard_documents,
-        "filters": asdict(settings.filters),
+        "filters": resolved(settings.filters),
+        "dedup": asdict(settings.dedup),
+        "contamination": None
+        if contamination is None
+        else contamination
+        | {"ngram": settings.contamination.ngram, "overlap": settings.contamination.overlap},
     }
 
 
-class _Builder:
-    """One pass over the source, from where the journal stands."""
+def _passes(
+    source: Source, directory: Path, *, settings: BuildSettings, items: Items | None
+) -> Statistics:
+    """Run what is missing of the passes; return what they counted."""
+    stage = directory / STAGE
+    stage.mkdir(exist_ok=True)
+    if items is not None and not (stage / ITEMS).is_file():
+        items.save(stage / ITEMS)
+    with progress() as bar:
+        task = bar.add_task(f"corpus {source.name}", total=None, note="")
+        read = 0
 
-    def __init__(self, source: Source, *, settings: BuildSettings, directory: Path) -> None:
-        self._source = source
-        self._settings = settings
-        self._directory = directory
-        self._data = directory / "data"
-        self._journal = load_journal(directory)
-        self._seen = SeenTexts()
-        self.resumed = self._journal.files > 0
+        def tell(documents: int) -> None:
+            nonlocal read
+            read += documents
+            bar.update(task, completed=read, note=f"{format_count(read)} documents read")
 
-    def run(self) -> Journal:
-        """Write every parquet file that is missing; return the final counts."""
-        self._recover()
-        with progress() as bar:
-            task = bar.add_task(f"corpus {self._source.name}", total=None, note="")
-
-            def tell() -> None:
-                kept = format_count(self._journal.kept)
-                bar.update(task, completed=self._journal.read, note=f"{kept} kept")
-
-            rows = self._rows(tell)
-            while self._write_file(rows):
-                self._journal.save(self._directory)
-        return self._journal
-
-    def _recover(self) -> None:
-        """Remove what was not finished, and learn the texts of what was."""
-        self._data.mkdir(exist_ok=True)
-        for file in self._data.iterdir():
-            if not file.stem.isdecimal() or int(file.stem) >= self._journal.files:
-                file.unlink()
-        for number in range(self._journal.files):
-            table = pq.ParquetFile(self._file(number))
-            for group in range(table.num_row_groups):
-                column = table.read_row_group(group, columns=["text"]).column(0)
-                for text in cast("list[str]", column.to_pylist()):
-                    self._seen.add(text)
-
-    def _file(self, number: int) -> Path:
-        return self._data / f"{number:05d}.parquet"
-
-    def _write_file(self, rows: Iterator[tuple[str, ...]]) -> bool:
-        """Write the next file; False when the source is exhausted and no row was left."""
-        first = next(rows, None)
-        if first is None:
-            return False
-        path = self._file(self._journal.files)
-        rest = itertools.chain((first,), rows)
-        with (
-            replace_file(path) as file,
-            pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=_REPEATED) as writer,
-        ):
-            for group in _row_groups(rest, most=self._settings.shard_documents):
-                writer.write_table(pa.table(list(zip(*group, strict=True)), schema=SCHEMA))
-        self._journal.files += 1
-        return True
-
-    def _rows(self, tell: Callable[[], None]) -> Iterator[tuple[str, ...]]:
-        """The rows to write, in order; the journal is up to date whenever one is handed out."""
-        licence = self._source.licences[0].licence
-        journal, settings = self._journal, self._settings
-        for raw in self._raw():
-            if journal.read % _TELL_EVERY == 0:
-                tell()
-            text = japanese.normalise(raw.text)
-            reason = reason_to_drop(text, settings=settings.filters)
-            if reason is None and not self._seen.add(text):
-                reason = DUPLICATE
-            if reason is not None:
-                journal.drop(reason, text)
-                continue
-            split = split_of(raw.group, valid=settings.valid, test=settings.test)
-            journal.keep(text, size=len(text.encode()), split=split)
-            yield raw.id, raw.group, split, self._source.name, licence, text
-            if journal.kept == settings.limit:
-                return
-
-    def _raw(self) -> Iterator[RawDocument]:
-        """Documents of the source behind the journal's position."""
-        journal = self._journal
-        if journal.kept == self._settings.limit:
-            return
-        for index, shard in enumerate(self._source.shards()):
-            if index < journal.shard:
-                continue
-            if index > journal.shard:
-                journal.shard, journal.consumed = index, 0
-            for raw in _skip(shard, journal.consumed):
-                journal.consumed += 1
-                journal.read += 1
-                yield raw
+        read_parts = read_all(source, directory=directory, settings=settings, tell=tell)
+        bar.update(task, note="counting lines")
+        count_lines(directory, read_parts=read_parts, dedup=settings.dedup)
+        bar.update(task, total=read_parts, completed=0, note="cleaning")
+        clean = clean_all(
+            directory,
+            read_parts=read_parts,
+            settings=settings,
+            tell=lambda: bar.advance(task),
+        )
+        statistics = Statistics()
+        for part in clean:
+            statistics.add(parse_statistics(part.record()["statistics"]))
+        _refuse_empty(statistics, source, settings, left=_documents(clean))
+        bar.update(task, note="looking for copies")
+        selection = select(clean, dedup=settings.dedup)
+        bar.update(task, note="writing")
+        written = write_all(
+            selection,
+            directory=directory,
+            settings=settings,
+            source=source.name,
+            licence=source.licences[0].licence,
+        )
+    statistics.add(written)
+    lost = statistics.read - statistics.kept - sum(statistics.dropped.values())
+    assert lost == 0, f"{lost} documents are neither kept nor dropped"
+    chosen = np.linspace(0, len(statistics.samples) - 1, num=SAMPLES).astype(int)
+    statistics.samples = [statistics.samples[place] for place in sorted(set(chosen.tolist()))]
+    return statistics
 
 
-def _skip(shard: Shard, count: int) -> Iterator[RawDocument]:
-    return itertools.islice(shard.read(), count, None)
+def _documents(clean: list[Part]) -> int:
+    return sum(part.record()["documents"] for part in clean)
 
 
-def _row_groups(rows: Iterator[tuple[str, ...]], *, most: int) -> Iterator[list[tuple[str, ...]]]:
-    """Cut rows into groups of bounded size, and stop when the file is full."""
-    group: list[tuple[str, ...]] = []
-    size = group_size = 0
-    for count, row in enumerate(rows, start=1):
-        group.append(row)
-        group_size += 3 * len(row[-1])  # 3 bytes a character: close enough, and free
-        full = count >= most or size + group_size >= _FILE_BYTES
-        if full or group_size >= _ROW_GROUP_BYTES or len(group) >= _ROW_GROUP_ROWS:
-            yield group
-            size += group_size
-            group, group_size = [], 0
-        if full:
-            return
-    if group:
-        yield group
-
-
-def _refuse_empty(journal: Journal, source: Source) -> None:
-    if journal.kept:
+def _refuse_empty(
+    statistics: Statistics, source: Source, settings: BuildSettings, *, left: int
+) -> None:
+    if left:
         return
-    reasons = ", ".join(f"{name}: {count}" for name, count in sorted(journal.dropped.items()))
+    reasons = ", ".join(f"{name}: {count}" for name, count in sorted(statistics.dropped.items()))
+    remedy = "give data with Japanese text in it, or loosen the filters that dropped it"
+    if statistics.dropped.get("language"):
+        remedy = f"the language asked for is {settings.language!r}: set language=any, or ja, or en"
     raise DataError(
-        f"nothing is left of {source.name}: {journal.read} documents read, 0 kept"
+        f"nothing is left of {source.name}: {statistics.read} documents read, 0 kept"
         + (f" ({reasons})" if reasons else ""),
-        remedy="give data with Japanese text in it, or loosen the filters that dropped it",
+        remedy=remedy,
     )
 
 
-def _empty_splits(journal: Journal, settings: BuildSettings) -> list[str]:
+def _empty_splits(statistics: Statistics, settings: BuildSettings) -> list[str]:
     asked = {"train": 1.0, "valid": settings.valid, "test": settings.test}
-    return [name for name, share in asked.items() if share and not journal.splits.get(name)]
+    return [name for name, share in asked.items() if share and not statistics.splits.get(name)]
 
 
-def _finish(draft: Draft, journal: Journal, *, source: Source, settings: BuildSettings) -> None:
+def _finish(
+    draft: Draft, statistics: Statistics, *, source: Source, settings: BuildSettings
+) -> None:
     """Write the words beside the rows, and the counts into the manifest."""
-    draft.count("read", journal.read, "documents")
-    draft.count("documents", journal.kept, "documents")
-    draft.count("text_bytes", journal.text_bytes, "bytes")
-    draft.count("characters", journal.characters, "characters")
+    draft.count("read", statistics.read, "documents")
+    draft.count("documents", statistics.kept, "documents")
+    draft.count("text_bytes", statistics.text_bytes, "bytes")
+    draft.count("characters", statistics.characters, "characters")
     for split in SPLITS:
-        draft.count(split, journal.splits.get(split, 0), "documents")
-    for reason, count in sorted(journal.dropped.items()):
-        draft.count(f"dropped_{reason}", count, "documents")
+        draft.count(split, statistics.splits.get(split, 0), "documents")
+    counted: dict[str, tuple[dict[str, int], str]] = {
+        "dropped": (statistics.dropped, "documents"),
+        "language": (statistics.languages, "documents"),
+        "lines_removed": (statistics.lines_removed, "lines"),
+        "masked": (statistics.masked, "places"),
+    }
+    for name, (counts, unit) in counted.items():
+        for key, number in sorted(counts.items()):
+            draft.count(f"{name}_{key}", number, unit)
+    if statistics.readings:
+        draft.count("readings", statistics.readings, "readings")
     draft.licences = list(source.licences)
     draft.legal = list(LEGAL_NOTES)
-    write_dropped(draft.path, journal)
-    write_card(draft.path, journal, source=source, settings=settings)
-    (draft.path / JOURNAL_NAME).unlink(missing_ok=True)
+    write_dropped(draft.path, statistics)
+    write_card(
+        draft.path,
+        statistics,
+        name=source.name,
+        licences=source.licences,
+        settings=settings,
+    )
+    shutil.rmtree(draft.path / STAGE)
 
 
 def _report(path: Path, *, state: Literal["built", "resumed", "unchanged"]) -> BuildReport:
     manifest = read_manifest(path, kind="corpus")
     count = {name: int(item.value) for name, item in manifest.counts.items()}
+
+    def named(prefix: str) -> dict[str, int]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in count.items()
+            if name.startswith(prefix)
+        }
+
     return BuildReport(
         path=path,
         state=state,
         read=count["read"],
         kept=count["documents"],
-        dropped={
-            name.removeprefix("dropped_"): value
-            for name, value in count.items()
-            if name.startswith("dropped_")
-        },
+        dropped=named("dropped_"),
         splits={split: count[split] for split in SPLITS},
+        lines_removed=named("lines_removed_"),
+        masked=named("masked_"),
+        readings=count.get("readings", 0),
         text_bytes=count["text_bytes"],
         characters=count["characters"],
         wall_seconds=manifest.wall_seconds,

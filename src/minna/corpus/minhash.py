@@ -27,7 +27,8 @@ BINS: Final = 128
 EMPTY: Final = np.uint16(0xFFFF)
 """Value of a bin that no n-gram fell into."""
 
-_NOTHING = np.uint32(0xFFFFFFFF)
+NOTHING: Final = np.uint32(0xFFFFFFFF)
+"""The same in a signature that is not `stored` yet."""
 UInt16 = npt.NDArray[np.uint16]
 
 
@@ -36,7 +37,7 @@ def signatures(texts: Points, *, n: int) -> npt.NDArray[np.uint32]:
 
     A bin without any n-gram holds 0xFFFFFFFF; a text under n letters has only such bins.
     """
-    result = np.full((len(texts.ends), BINS), _NOTHING, dtype=np.uint32)
+    result = np.full((len(texts.ends), BINS), NOTHING, dtype=np.uint32)
     for hashes, documents, _ in grams(folded(texts), n):
         if not len(hashes):
             continue
@@ -49,7 +50,7 @@ def signatures(texts: Points, *, n: int) -> npt.NDArray[np.uint32]:
         heads = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
         at = cells[heads].astype(np.int64) + first * BINS
         flat = result.reshape(-1)
-        values = np.minimum(keys[heads].astype(np.uint32), _NOTHING - np.uint32(1))
+        values = np.minimum(keys[heads].astype(np.uint32), NOTHING - np.uint32(1))
         flat[at] = np.minimum(flat[at], values)
     return result
 
@@ -60,7 +61,7 @@ def stored(signature: npt.NDArray[np.uint32]) -> UInt16:
     Two different minima agree in 16 bits once in 65,536: nothing beside the standard error.
     """
     short = np.minimum(signature & np.uint32(0xFFFF), np.uint32(0xFFFE)).astype(np.uint16)
-    return np.where(signature == _NOTHING, EMPTY, short)
+    return np.where(signature == NOTHING, EMPTY, short)
 
 
 def band_hashes(signature: npt.NDArray[np.uint32], *, bands: int, rows: int) -> UInt64:
@@ -71,7 +72,7 @@ def band_hashes(signature: npt.NDArray[np.uint32], *, bands: int, rows: int) -> 
     """
     if bands * rows > BINS:
         raise ValueError(f"{bands} bands of {rows} bins need {bands * rows} bins, not {BINS}")
-    filled = signature != _NOTHING
+    filled = signature != NOTHING
     whole = filled.all(axis=1)
     some = np.flatnonzero(filled.any(axis=1) & ~whole)
     result = np.zeros((len(signature), bands), dtype=np.uint64)
@@ -91,7 +92,7 @@ def band_hashes(signature: npt.NDArray[np.uint32], *, bands: int, rows: int) -> 
         # sorted by document, then by this band's order: each document's first R are its band
         chosen = order[np.sort(keys + rank[bins])[places] % np.uint32(BINS)]
         values = signature[some[:, None], chosen]
-        result[some, band] = _hash(np.where(missing, _NOTHING, values).astype(np.uint64), band)
+        result[some, band] = _hash(np.where(missing, NOTHING, values).astype(np.uint64), band)
     return result
 
 

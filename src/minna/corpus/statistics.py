@@ -1,4 +1,4 @@
-"""What a build counted: the one record that the manifest, `dropped.json` and the card are told from.
+"""What a build counted: the one record that manifest, `dropped.json` and card are told from.
 
 Each part of a pass counts for itself and writes its record down; records add up in the order of the
 source, so the sum is the same however many processes worked and however often they were killed.
@@ -7,7 +7,7 @@ source, so the sum is the same however many processes worked and however often t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ from minna.artifact import replace_file
 
 EXAMPLES: Final = 5
 EXAMPLE_CHARACTERS: Final = 120
+SAMPLES: Final = 8
 LENGTH_BINS: Final = 24
 """Bin b of the length histogram holds documents of 2^b to 2^(b + 1) - 1 characters."""
 SHARE_BINS: Final = 20
@@ -76,6 +77,23 @@ class Statistics:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         keep_example(self.examples, reason, text)
 
+    def keep(self, *, size: int, characters: int, split: str) -> None:
+        """Count a document that is written."""
+        self.kept += 1
+        self.text_bytes += size
+        self.characters += characters
+        count(self.splits, split)
+
+    def add_histogram(self, name: str, kind: str, counts: list[int]) -> None:
+        """Add to the histogram `name` (lengths, kana or smell) of `kind` (read or kept)."""
+        histograms: dict[str, list[int]] = getattr(self, name)
+        before = histograms.get(kind, [0] * len(counts))
+        histograms[kind] = [a + b for a, b in zip(before, counts, strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return _JSON.dump_python(self, mode="json")
+
     def add(self, other: Self) -> None:
         """Add the record of the part that follows."""
         for name, theirs in vars(other).items():
@@ -90,8 +108,7 @@ class Statistics:
                         keep_example(ours, reason, text)
             elif name in {"lengths", "kana", "smell"}:
                 for kind, bins in theirs.items():
-                    before = ours.get(kind, [0] * len(bins))
-                    ours[kind] = [a + b for a, b in zip(before, bins, strict=True)]
+                    self.add_histogram(name, kind, bins)
             else:
                 for key, count in theirs.items():
                     ours[key] = ours.get(key, 0) + count
@@ -110,6 +127,11 @@ def load_statistics(file: Path) -> Statistics:
     return _JSON.validate_json(file.read_bytes())
 
 
+def parse_statistics(value: object) -> Statistics:
+    """Take back what `as_json` gave."""
+    return _JSON.validate_python(value)
+
+
 def count(counts: Counts, key: str, number: int = 1) -> None:
     """Add to a count."""
     if number:
@@ -120,4 +142,5 @@ def keep_example(examples: dict[str, list[str]], reason: str, text: str) -> None
     """Keep the first few texts of a reason, in one line each."""
     kept = examples.setdefault(reason, [])
     if len(kept) < EXAMPLES:
-        kept.append(text[:EXAMPLE_CHARACTERS].replace("\n", " "))
+        cut = text[:EXAMPLE_CHARACTERS].replace("\n", " ")
+        kept.append(cut.encode("utf-8", "replace").decode())  # a file name may hold a surrogate

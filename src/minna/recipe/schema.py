@@ -22,6 +22,7 @@ from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.family import Gpt2Shape, GptNeoXShape, ModelShape
 from minna.objectives import CausalLMSettings
+from minna.settings import merge, with_overrides
 from minna.streams import TextStreamSettings
 from minna.tokenizer.train import TokenizerSettings
 from minna.train.loop import TrainSettings
@@ -121,9 +122,8 @@ def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:
                 remedy="extend the root recipe directly",
             )
         content = merge(parent, content)
-    for override in overrides:
-        content = merge(content, _parse_override(override))
-    return check(content)
+    example = "train.steps=200 optim.lr=3e-4"
+    return check(with_overrides(content, overrides, example=example))
 
 
 def check(content: Mapping[str, Any]) -> Recipe:
@@ -160,23 +160,6 @@ def to_toml(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested tables, the top one winning.
-
-    A table that names another `kind` or `family` replaces the one below: its keys would not fit.
-    """
-    out = dict(base)
-    for key, value in top.items():
-        below = out.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            lower, upper = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value)
-            other = any(t in upper and upper[t] != lower.get(t) for t in ("kind", "family"))
-            out[key] = dict(upper) if other and len(upper) > 1 else merge(lower, upper)
-        else:
-            out[key] = value
-    return out
-
-
 def _read(name: str) -> dict[str, Any]:
     known = names()
     if name in known:
@@ -192,22 +175,6 @@ def _read(name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe {name} is not TOML: {error}", remedy="correct it") from error
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not all(path.split(".")):
-        raise UsageError(
-            f"an override must be section.key=value, not {text!r}",
-            remedy="write for example train.steps=200 optim.lr=3e-4",
-        )
-    try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    for key in reversed(path.split(".")):
-        parsed = {key: parsed}
-    return parsed
 
 
 def _explain(item: Any) -> str:

@@ -1,12 +1,4 @@
-"""Sources of documents: `tatoeba` (the default), the paper's dumps, the Hub, and your own files.
-
-tatoeba      sentences, fetched once        wikipedia  the Hub's parquet
-aozora       works out of copyright         cc100      ja.txt.xz
-pairs        parallel text                  c4         mC4's and C4's json.gz
-debian       manuals inside .deb files      pile       jsonl.zst
-local        your own files                 redpajama  jsonl
-hub:OWNER/NAME   a data set of the Hugging Face Hub, at one commit
-"""
+"""Sources of documents: what people have, each in exactly its layout (`DESCRIPTIONS`)."""
 
 from __future__ import annotations
 
@@ -25,7 +17,16 @@ from minna.corpus.sources.source import RawDocument, Reading, Shard, Source, con
 from minna.corpus.sources.tatoeba import Tatoeba
 from minna.errors import UsageError, nearest
 
-__all__ = ["SOURCES", "RawDocument", "Reading", "Shard", "Source", "content_id", "open_source"]
+__all__ = [
+    "DESCRIPTIONS",
+    "SOURCES",
+    "RawDocument",
+    "Reading",
+    "Shard",
+    "Source",
+    "content_id",
+    "open_source",
+]
 
 
 def open_source(settings: BuildSettings) -> Source:
@@ -94,7 +95,7 @@ def _pairs(settings: BuildSettings) -> Source:
 
 _TABLE: Final[dict[str, Callable[[BuildSettings], Source]]] = {
     "tatoeba": lambda settings: Tatoeba(settings.path),
-    "aozora": lambda settings: Aozora(_place(settings)),
+    "aozora": lambda settings: Aozora(_place(settings), orthography=settings.orthography),
     "wikipedia": lambda settings: dumps.wikipedia(_place(settings), files=settings.files),
     "cc100": lambda settings: dumps.cc100(_place(settings), files=settings.files),
     "c4": lambda settings: dumps.c4(_place(settings), files=settings.files),
@@ -106,3 +107,16 @@ _TABLE: Final[dict[str, Callable[[BuildSettings], Source]]] = {
 }
 
 SOURCES: Final = tuple(_TABLE)
+DESCRIPTIONS: Final = {
+    "tatoeba": "208,000 everyday sentences, fetched once from the package index",
+    "aozora": "works of Aozora Bunko, with their ruby; an archive or a folder",
+    "wikipedia": "parquet of wikimedia/wikipedia",
+    "cc100": "CC-100's ja.txt.xz: a line a paragraph, an empty line between documents",
+    "c4": "C4's and mC4's json.gz",
+    "pile": "The Pile's jsonl.zst",
+    "redpajama": "RedPajama's jsonl",
+    "pairs": "parallel text: NAME.ja beside NAME.en, .tsv, or .jsonl",
+    "debian": "manual pages and documents inside .deb files",
+    "local": "your own .txt, .jsonl, .parquet, also compressed",
+    f"{PREFIX}OWNER/NAME": "a data set of the Hugging Face Hub, at one commit",
+}

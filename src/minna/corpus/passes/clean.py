@@ -1,0 +1,242 @@
+"""Second pass: unwanted lines out, personal data masked, filters, digests and signatures.
+
+Everything here is decided from one document alone (and from what the first pass counted), so parts
+are cleaned in any order on all cores. What is decided between documents comes after (select.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from minna.corpus import japanese, minhash
+from minna.corpus.contamination import load_items
+from minna.corpus.filters import judge
+from minna.corpus.passes.read import batches
+from minna.corpus.passes.stage import STAGE, Part, parts
+from minna.corpus.points import UInt64, folded, points
+from minna.corpus.profile import Profiles
+from minna.corpus.settings import BuildSettings
+from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics
+from minna.corpus.take_out import Unwanted, take_out
+from minna.corpus.workers import in_order
+
+NAME: Final = "clean"
+ITEMS: Final = "items.npz"
+_TEXT = pa.string()
+READINGS: Final = pa.struct([("start", pa.int32()), ("base", _TEXT), ("reading", _TEXT)])
+SCHEMA: Final = pa.schema(
+    [(name, _TEXT) for name in ("id", "group", "language", "licence", "meta", "text")]
+    + [("readings", pa.list_(READINGS))]
+)
+DOCUMENT: Final = np.dtype(
+    [("digest", "<u8", 2), ("group", "<u8"), ("bytes", "<i8"), ("bins", "u1", 3)]
+)
+
+_Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanTask:
+    """One part of the first pass, and what its documents are judged by."""
+
+    directory: Path
+    number: int
+    first_document: int
+    settings: BuildSettings
+
+
+def clean_all(
+    directory: Path, *, read_parts: int, settings: BuildSettings, tell: Callable[[], None]
+) -> list[Part]:
+    """Clean every part that is not; return them in order. `tell` is called after each."""
+    tasks: list[CleanTask] = []
+    before = 0
+    for part in parts(directory, "read", read_parts):
+        if not Part(directory, NAME, part.number).is_done:
+            tasks.append(
+                CleanTask(
+                    directory=directory,
+                    number=part.number,
+                    first_document=before,
+                    settings=settings,
+                )
+            )
+        before += part.record()["documents"]
+    for _ in range(read_parts - len(tasks)):
+        tell()
+    for _ in in_order(_clean, tasks, workers=settings.workers):
+        tell()
+    return parts(directory, NAME, read_parts)
+
+
+def _clean(task: CleanTask) -> None:
+    """Clean one part."""
+    raw = Part(task.directory, "read", task.number).rows()
+    columns = {name: cast("list[Any]", raw.column(name).to_pylist()) for name in raw.schema.names}
+    unwanted = _unwanted(task.directory, task.settings)
+    statistics = Statistics(read=len(raw))
+    out = _Out()
+    for number, problem in enumerate(columns["problem"]):
+        if problem:
+            statistics.drop(problem, columns["text"][number])
+    usable = [number for number, problem in enumerate(columns["problem"]) if not problem]
+    for start, stop in batches([len(columns["text"][number]) for number in usable]):
+        _batch(columns, usable[start:stop], task, unwanted=unwanted, statistics=statistics, out=out)
+    part = Part(task.directory, NAME, task.number)
+    part.write_rows(
+        [list(column) for column in zip(*out.rows, strict=True)] or [[]] * 7, schema=SCHEMA
+    )
+    dedup = task.settings.dedup
+    part.write_array("bands", _joined(out.bands, np.zeros((0, dedup.bands), np.uint64)).T.copy())
+    part.write_array("signatures", _joined(out.signatures, np.zeros((0, minhash.BINS), np.uint16)))
+    part.write_array("documents", _documents(out))
+    part.finish({"documents": len(out.rows), "statistics": statistics.as_json()})
+
+
+class _Out:
+    """What the batches of a part leave, to be written together."""
+
+    def __init__(self) -> None:
+        self.rows: _Rows = []
+        self.bins: list[tuple[int, int, int]] = []
+        self.bands: list[UInt64] = []
+        self.signatures: list[minhash.UInt16] = []
+
+
+def _batch(
+    columns: dict[str, list[Any]],
+    numbers: list[int],
+    task: CleanTask,
+    *,
+    unwanted: Unwanted,
+    statistics: Statistics,
+    out: _Out,
+) -> None:
+    """Clean some documents of a part; `numbers` are consecutive but for unusable ones."""
+    settings = task.settings
+    texts = [columns["text"][number] for number in numbers]
+    statistics.read_bytes += sum(len(text.encode()) for text in texts)
+    texts, emptied = take_out(
+        texts,
+        documents=np.asarray(numbers) + task.first_document,
+        unwanted=unwanted,
+        statistics=statistics,
+    )
+    known = [columns["language"][number] for number in numbers]
+    reasons, languages, profiles = judge(
+        texts, known, wanted=settings.language, settings=settings.filters
+    )
+    bins = _bins(texts, profiles)
+    _histogram(statistics, bins)
+    stays: list[int] = []
+    for place, number in enumerate(numbers):
+        reason = emptied.get(place) or reasons[place]
+        if reason is not None:
+            statistics.drop(reason, texts[place] or columns["text"][number])
+            continue
+        stays.append(place)
+        out.bins.append(bins[place])
+        readings, lost = _placed(columns["readings"][number], texts[place])
+        statistics.readings_lost += lost
+        given = (columns[name][number] for name in ("id", "group"))
+        terms = (columns[name][number] for name in ("licence", "meta"))
+        out.rows.append((*given, languages[place], *terms, texts[place], readings))
+    _sign([texts[place] for place in stays], settings, out)
+
+
+def _sign(texts: list[str], settings: BuildSettings, out: _Out) -> None:
+    """Signatures and bands; those of short documents are 0, which matches nothing."""
+    if not texts or settings.dedup.near == "off":
+        size = len(texts)
+        out.bands.append(np.zeros((size, settings.dedup.bands), np.uint64))
+        out.signatures.append(np.full((size, minhash.BINS), minhash.EMPTY))
+        return
+    compared = folded(points(texts))
+    signature = minhash.signatures(compared, n=settings.dedup.ngram)
+    signature[compared.lengths < settings.dedup.letters] = minhash.NOTHING
+    out.bands.append(
+        minhash.band_hashes(signature, bands=settings.dedup.bands, rows=settings.dedup.rows)
+    )
+    out.signatures.append(minhash.stored(signature))
+
+
+def _bins(texts: list[str], profiles: Profiles) -> list[tuple[int, int, int]]:
+    """Bin of each document in the histograms of length, kana and smell."""
+    shares = [
+        np.clip((share * SHARE_BINS).astype(np.int64), 0, SHARE_BINS - 1).tolist()
+        for share in (profiles.kana, profiles.smell)
+    ]
+    lengths = [min(LENGTH_BINS, max(1, len(text)).bit_length()) - 1 for text in texts]
+    return list(zip(lengths, *shares, strict=True))
+
+
+def _histogram(statistics: Statistics, bins: list[tuple[int, int, int]]) -> None:
+    sizes = (LENGTH_BINS, SHARE_BINS, SHARE_BINS)
+    for place, name in enumerate(("lengths", "kana", "smell")):
+        counts = np.bincount([row[place] for row in bins], minlength=sizes[place]).tolist()
+        statistics.add_histogram(name, "read", counts)
+
+
+def _placed(readings: list[dict[str, str]], text: str) -> tuple[list[dict[str, Any]], int]:
+    """Find each reading's base in the clean text, in order; those not found are counted."""
+    placed: list[dict[str, Any]] = []
+    at = lost = 0
+    for item in readings:
+        base = japanese.normalise(item["base"])
+        key = japanese.normalise(item["before"] + item["base"])
+        # what stands in front may reach back into the base that was placed last
+        found = text.find(key, max(0, at - len(key) + len(base)))
+        start = found + len(key) - len(base) if found >= 0 else text.find(base, at)
+        if start < 0 or not base:
+            lost += 1
+            continue
+        at = start + len(base)
+        placed.append(
+            {"start": start, "base": base, "reading": japanese.normalise(item["reading"])}
+        )
+    return placed, lost
+
+
+def _unwanted(directory: Path, settings: BuildSettings) -> Unwanted:
+    frequent = Part(directory, "frequent", 0)
+    items = directory / STAGE / ITEMS
+    return Unwanted(
+        boilerplate=np.asarray(frequent.array("boilerplate")),
+        boilerplate_characters=settings.dedup.boilerplate_characters,
+        repeated=np.asarray(frequent.array("repeated")),
+        first=np.asarray(frequent.array("first")),
+        items=load_items(items) if items.is_file() else None,
+        contamination=settings.contamination,
+    )
+
+
+def _documents(out: _Out) -> npt.NDArray[Any]:
+    """What the later passes ask about each document, beside its text.
+
+    128 bits of digest: two of 100 million different texts collide with probability 10^-23.
+    """
+    result = np.zeros(len(out.rows), dtype=DOCUMENT)
+    texts = [row[-2].encode() for row in out.rows]
+    groups = [row[1].encode() for row in out.rows]
+    result["digest"] = _hashes(texts, size=16).reshape(-1, 2)
+    result["group"] = _hashes(groups, size=8)
+    result["bytes"] = [len(text) for text in texts]
+    result["bins"] = np.asarray(out.bins).reshape(-1, 3)
+    return result
+
+
+def _hashes(contents: list[bytes], *, size: int) -> UInt64:
+    joined = b"".join(hashlib.blake2b(part, digest_size=size).digest() for part in contents)
+    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
+
+
+def _joined(arrays: list[Any], empty: Any) -> Any:
+    return np.concatenate(arrays) if arrays else empty

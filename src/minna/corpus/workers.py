@@ -1,0 +1,96 @@
+"""Work on all cores, in order: parts of a corpus go out, their results come back as they were sent.
+
+Processes and not threads, because cleaning text is Python. They are spawned, never forked: numpy
+and pyarrow hold threads that a fork would cut off. One part alone is done in the calling process,
+so a small corpus starts nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from minna.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_AHEAD = 1  # parts that wait beside those in work: enough that no process does
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def in_order(
+    work: Callable[[T], R], parts: Iterable[T], *, workers: int | None = None
+) -> Iterator[R]:
+    """Yield `work(part)` for every part, in order, from up to `workers` processes.
+
+    Args:
+        work: a picklable function.
+        parts: made in this process, one ahead of need: their memory stays bounded.
+        workers: processes; None for one a core.
+
+    Raises:
+        DataError: a process was killed (out of memory, as a rule).
+        MinnaError: what `work` raises.
+    """
+    workers = workers or cores()
+    rest = iter(parts)
+    first = list(itertools.islice(rest, 2))
+    if len(first) < 2 or workers == 1:  # noqa: PLR2004 - one part needs no other process
+        yield from map(work, itertools.chain(first, rest))
+        return
+    with _pool(workers) as pool:
+        yield from _shared_out(pool, work, itertools.chain(first, rest), most=workers + _AHEAD)
+
+
+def _shared_out(
+    pool: ProcessPoolExecutor, work: Callable[[T], R], parts: Iterator[T], *, most: int
+) -> Iterator[R]:
+    waiting: deque[Future[R]] = deque()
+    try:
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) >= most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that worked on the corpus was killed, as happens when memory runs out",
+            remedy="run the same command again: it goes on where it stopped; "
+            "with workers=1 or a smaller part_bytes it needs less memory",
+        ) from error
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Generator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+        yield pool
+
+
+def _begin() -> None:
+    """Leave when the parent is gone, however it went: nobody waits for the result any more."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

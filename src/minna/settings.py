@@ -1,0 +1,110 @@
+"""Settings from people: checked whole, with an error that names the key and the nearest right one.
+
+Recipes, pipelines and verbs all read settings; what `section.key=value` means and how a wrong one
+is told stands here once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from minna.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested tables, the top one winning.
+
+    A table that names another `kind` or `family` replaces the one below: its keys would not fit.
+    """
+    out = dict(base)
+    for key, value in top.items():
+        below = out.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            lower, upper = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value)
+            other = any(t in upper and upper[t] != lower.get(t) for t in ("kind", "family"))
+            out[key] = dict(upper) if other and len(upper) > 1 else merge(lower, upper)
+        else:
+            out[key] = value
+    return out
+
+
+def with_overrides(
+    content: Mapping[str, Any], overrides: Iterable[str], *, example: str
+) -> dict[str, Any]:
+    """Return settings with `section.key=value` words laid over them.
+
+    Args:
+        content: nested tables.
+        overrides: the words; a value is TOML, or text where it is not.
+        example: shown when a word is not of this form.
+
+    Raises:
+        UsageError: a word without "=" or with an empty key.
+    """
+    result = dict(content)
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not all(path.split(".")):
+            raise UsageError(
+                f"an override must be section.key=value, not {text!r}",
+                remedy=f"write for example {example}",
+            )
+        try:
+            parsed: Any = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        for key in reversed(path.split(".")):
+            parsed = {key: parsed}
+        result = merge(result, parsed)
+    return result
+
+
+def checked(
+    kind: type[T],
+    content: Mapping[str, Any],
+    *,
+    remedy: str,
+    naming: Callable[[str], str] = str,
+) -> T:
+    """Make a settings object.
+
+    Args:
+        kind: a pydantic dataclass.
+        content: nested tables of plain values.
+        remedy: what to do about a wrong one.
+        naming: how the path of a key is shown, such as "--key".
+
+    Raises:
+        UsageError: an unknown key, or a value that is not allowed.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        name = naming(".".join(path) or "the settings")
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = _fields(kind, path[:-1])
+            raise UsageError(
+                f"{name} is not a setting{nearest(path[-1], known)}",
+                remedy=f"known here: {', '.join(known)}" if known else remedy,
+            ) from error
+        value = "" if isinstance(first["input"], dict) else f" is {first['input']!r}"
+        raise UsageError(f"{name}{value}: {first['msg']}", remedy=remedy) from error
+
+
+def _fields(kind: Any, path: list[str]) -> list[str]:
+    """Names of the settings of a section."""
+    for name in path:
+        field = getattr(kind, "__pydantic_fields__", {}).get(name)
+        kind = field.annotation if field is not None else None
+    return (
+        [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    )
