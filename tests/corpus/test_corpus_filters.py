@@ -1,13 +1,11 @@
 import pytest
 from pydantic import ValidationError
 
-from minna.corpus.dedup import SeenTexts
 from minna.corpus.filters import (
     FILTERS,
     LANGUAGE,
     FilterSettings,
     judge,
-    reason_to_drop,
     resolved,
 )
 from minna.errors import DataError, UsageError
@@ -24,7 +22,6 @@ ENGLISH = (
     "The cat sat on the mat and looked at the rain, which had been falling since the early "
     "morning, and it thought that it would be better to stay where it was."
 )
-WORD_LIST = "The of and to in a is that was he for it with as his I on be at by had"
 
 
 def dropped(text, language="", asked="ja", **thresholds):
@@ -57,7 +54,7 @@ def dropped(text, language="", asked="ja", **thresholds):
     ],
 )
 def test_each_filter_of_characters_drops_what_it_is_for_and_keeps_the_near_miss(text, reason):
-    assert reason_to_drop(text, settings=FilterSettings()) == reason
+    assert dropped(text, "ja") == reason
 
 
 def test_one_replacement_character_in_a_thousand_passes():
@@ -218,12 +215,3 @@ def test_word_lists_that_cannot_be_used_are_refused(tmp_path):
             resolved(FilterSettings(words=(file,)))
     with pytest.raises(UsageError, match="is not there"):
         resolved(FilterSettings(words=(tmp_path / "gone",)))
-
-
-def test_the_first_text_is_new_and_every_repetition_is_not_also_after_growing():
-    seen = SeenTexts()
-    texts = [f"文{n}" for n in range(20_000)]
-    assert all(seen.add(text) for text in texts)
-    assert not any(seen.add(text) for text in texts)
-    assert len(seen) == 20_000
-    assert seen.bytes_used / len(seen) <= 40

@@ -1,9 +1,9 @@
 """Counting the phrases of a list in many documents at once.
 
-A regular expression of 60 alternatives runs at 12 MB/s over Japanese text, `str.count` for each
-phrase and sentence slower still. Here a table of two-character beginnings lets through the one or
-two per cent of places where a phrase can start, and only these are compared, by hashes of spans:
-200 MB/s whatever the list.
+A table of two-character beginnings lets through the few places where a phrase can start, and only
+these are compared, by hashes of spans. On novels: 230 MB/s for 60 phrases (a regular expression of
+them: 76), 36 MB/s for 10,000 (where the expression stands still), and sentences of 18 characters
+cost the same.
 """
 
 from __future__ import annotations

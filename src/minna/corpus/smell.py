@@ -8,6 +8,11 @@ lines without an end of sentence; lines that are one but for their numbers, kata
 words. Each sign alone says little: a diary has pronouns and a table has skeletons. So no document
 is dropped for it by default (`max_smell` 1.0), and the card shows how the scores lie.
 
+Median and 99th percentile: Aozora 0.05 and 0.30 (verse and letters on top), paragraphs of the
+Japanese Wikipedia (JSQuAD) 0.00 and 0.16, hotel reviews 0.00 and 0.02; sentences translated from
+English, 20 together, 0.19 and 0.32; corrected machine translations of chats 0.00 and 0.29. So it
+tells translated prose from written prose in bulk, not document by document.
+
 Short texts are judged mildly: hits are counted as if 400 clean characters stood before the text.
 """
 
