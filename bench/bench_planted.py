@@ -207,7 +207,7 @@ def look_alike(number: int, random_: random.Random) -> str:
 
 
 def questions_of(data: Path, random_: random.Random) -> list[str]:
-    """Questions and sentences of JGLUE, 30 characters or more, shuffled."""
+    """Questions and sentences of JGLUE, 24 characters or more, shuffled."""
     found: list[str] = []
     for file in sorted((data / "jglue").rglob("*.json")):
         text = file.read_text(encoding="utf-8")
@@ -215,7 +215,7 @@ def questions_of(data: Path, random_: random.Random) -> list[str]:
             if line.startswith("{"):
                 row = json.loads(line)
                 found += [row[key] for key in ("question", "sentence1") if key in row]
-    found = sorted({text for text in found if len(text) >= 30})
+    found = sorted({text for text in found if len(text) >= 24})
     random_.shuffle(found)
     return found
 

@@ -132,6 +132,7 @@ def _decided(
         "test": settings.test,
         "shard_documents": settings.shard_documents,
         "filters": resolved(settings.filters),
+        "mask": asdict(settings.mask),
         "dedup": asdict(settings.dedup),
         "contamination": None
         if contamination is None

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from minna.corpus.filters import FilterSettings
 from minna.corpus.minhash import BINS
+from minna.corpus.personal import MaskSettings
 
 Spelling = Literal["新字新仮名", "新字旧仮名", "旧字旧仮名", "旧字新仮名", "その他"]
 _FORBID = ConfigDict(extra="forbid")
@@ -92,6 +93,7 @@ class BuildSettings:
         orthography: keep only works in these spellings (aozora); none named keeps all.
         shard_documents: most rows of one parquet file.
         filters: thresholds.
+        mask: personal data that is masked.
         dedup: what counts as a copy.
         contamination: evaluation data to keep out.
         workers: processes (None: one for each core). The result does not depend on it.
@@ -116,6 +118,7 @@ class BuildSettings:
     shard_documents: int = Field(default=100_000, ge=1)
     filters: FilterSettings = Field(default_factory=FilterSettings)
     dedup: DedupSettings = Field(default_factory=DedupSettings)
+    mask: MaskSettings = Field(default_factory=MaskSettings)
     contamination: ContaminationSettings = Field(default_factory=ContaminationSettings)
     workers: int | None = Field(default=None, ge=1)
     part_bytes: int = Field(default=4_000_000, ge=1)

@@ -21,10 +21,11 @@ from minna.corpus.contamination import load_items
 from minna.corpus.filters import judge
 from minna.corpus.passes.read import batches
 from minna.corpus.passes.stage import STAGE, Part, parts
+from minna.corpus.personal import mask
 from minna.corpus.points import UInt64, folded, points
 from minna.corpus.profile import Profiles
 from minna.corpus.settings import BuildSettings
-from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics
+from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics, count
 from minna.corpus.take_out import Unwanted, take_out
 from minna.corpus.workers import in_order
 
@@ -130,6 +131,7 @@ def _batch(
         unwanted=unwanted,
         statistics=statistics,
     )
+    texts = [_masked(text, settings, statistics) for text in texts]
     known = [columns["language"][number] for number in numbers]
     reasons, languages, profiles = judge(
         texts, known, wanted=settings.language, settings=settings.filters
@@ -150,6 +152,15 @@ def _batch(
         terms = (columns[name][number] for name in ("licence", "meta"))
         out.rows.append((*given, languages[place], *terms, texts[place], readings))
     _sign([texts[place] for place in stays], settings, out)
+
+
+def _masked(text: str, settings: BuildSettings, statistics: Statistics) -> str:
+    text, found = mask(text, kinds=settings.mask.kinds)
+    if found:
+        statistics.masked_documents += 1
+        for kind, number in found.items():
+            count(statistics.masked, kind, number)
+    return text
 
 
 def _sign(texts: list[str], settings: BuildSettings, out: _Out) -> None:
