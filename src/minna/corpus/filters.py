@@ -390,11 +390,6 @@ def _drops(rule: Filter, seen: Profiles, settings: FilterSettings) -> Mask:
     return rule.drops(seen, getattr(settings, rule.setting))
 
 
-def reason_to_drop(text: str, *, settings: FilterSettings) -> str | None:
-    """The name of the first filter that drops one Japanese document, or None when it stays."""
-    return judge([text], ["ja"], settings=settings).reasons[0]
-
-
 def resolved(settings: FilterSettings) -> dict[str, Any]:
     """The settings as a corpus key holds them: word lists by their content, not by their place.
 
