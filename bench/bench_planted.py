@@ -277,11 +277,13 @@ def personal_data(planted: Planted, kept: dict[str, str]) -> list[tuple[str, int
     planted_of: Counter[str] = Counter()
     found: Counter[str] = Counter()
     for name, (kind, shown) in planted.personal.items():
-        planted_of[kind] += 1
-        found[kind] += name in left and japanese.normalise(shown) not in left[name]
+        if name in left:  # a few fall to another filter, or are like another piece
+            planted_of[kind] += 1
+            found[kind] += japanese.normalise(shown) not in left[name]
     wrong = sum(
-        japanese.normalise(shown) not in left.get(name, "")
+        japanese.normalise(shown) not in left[name]
         for name, shown in planted.innocent.items()
+        if name in left
     )
     rows = [(f"personal data: {kind}", planted_of[kind], found[kind], 0) for kind in planted_of]
     total = sum(planted_of.values())
@@ -297,7 +299,9 @@ def leaks(planted: Planted, kept: dict[str, str]) -> tuple[int, int, int]:
         japanese.normalise(text) not in left.get(name, "") for name, text in planted.leaked.items()
     )
     wrong = sum(
-        japanese.normalise(text) not in left.get(name, "") for name, text in planted.decoys.items()
+        japanese.normalise(text) not in left[name]
+        for name, text in planted.decoys.items()
+        if name in left
     )
     return len(planted.leaked), found, wrong
 

@@ -143,6 +143,30 @@ def test_killed_in_the_middle_of_any_write_it_goes_on_to_the_same_bytes(
         assert not list(out.rglob("*.tmp")) + list(out.rglob("stage"))
 
 
+def test_a_script_without_a_guard_may_build_with_several_processes(tmp_path, sentences):
+    script = tmp_path / "build.py"
+    script.write_text(
+        "import dataclasses, sys\n"
+        "from pathlib import Path\n"
+        "from tests.corpus.conftest import Sentences\n"
+        "from tests.corpus.test_corpus_documents import SETTINGS\n"
+        "from minna.corpus import build\n"
+        "settings = dataclasses.replace(SETTINGS, workers=2, part_bytes=1500)\n"
+        "print(build(Sentences([40, 60]), out=Path(sys.argv[1]), settings=settings).kept)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "corpus")],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    whole = build(sentences([40, 60]), out=tmp_path / "whole", settings=SETTINGS)
+    assert done.stdout.split() == [str(whole.kept)]
+    assert contents(tmp_path / "corpus") == contents(tmp_path / "whole")
+
+
 @pytest.mark.full
 def test_killed_at_ten_random_moments_with_two_processes_it_ends_in_the_same_bytes(
     tmp_path, shared_data

@@ -87,8 +87,8 @@ def build(source: Source, *, out: Path, settings: BuildSettings) -> BuildReport:
     """Write a corpus of documents at `out`.
 
     The same call after an interruption goes on where it stopped, and one after success does
-    nothing. Sources of more than four megabytes are worked on by several processes, which are
-    spawned: a script that calls this needs the usual `if __name__ == "__main__":`.
+    nothing. A source of more than one part is worked on by several processes; its `parse` must then
+    be a function of a module, not of the script that runs.
 
     Raises:
         DataError: the source cannot be read, or nothing of it is left.

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -61,7 +62,8 @@ def _shared_out(
     waiting: deque[Future[R]] = deque()
     try:
         for part in parts:
-            waiting.append(pool.submit(work, part))
+            with _main_hidden():
+                waiting.append(pool.submit(work, part))
             if len(waiting) >= most:
                 yield waiting.popleft().result()
         while waiting:
@@ -82,6 +84,22 @@ def _pool(workers: int) -> Generator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         yield pool
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Generator[None]:
+    """Keep a process that starts here from running the caller's script.
+
+    A spawned process imports the main module again, which runs a script that has no
+    `if __name__ == "__main__":` once more in every process. Nothing of it is needed there.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
 
 
 def _begin() -> None:
