@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-generate clean
+.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-planted bench-tokenizer clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,19 @@ bench-generate: $(VENV)/.installed  ## generation speed and memory beside transf
 	$(PYTHON) -m venv $(VENV)-bench-generate
 	$(VENV)-bench-generate/bin/python -m pip install --quiet -c constraints.txt -r bench/env/generate.txt
 	$(BIN)/python bench/bench_generate.py --peer-python $(VENV)-bench-generate/bin/python
+
+bench-corpus: $(VENV)/.installed  ## cleaning speed and memory beside datatrove
+	$(PYTHON) -m venv $(VENV)-bench-corpus
+	$(VENV)-bench-corpus/bin/python -m pip install --quiet -r bench/env/corpus.txt
+	$(BIN)/python bench/bench_corpus.py --peer-python $(VENV)-bench-corpus/bin/python
+
+bench-planted: $(VENV)/.installed  ## copies, personal data, evaluation texts: planted and found
+	$(BIN)/python bench/bench_planted.py
+
+bench-tokenizer: $(VENV)/.installed  ## encoding speed beside sentencepiece and tokenizers
+	$(PYTHON) -m venv $(VENV)-bench-tokenizer
+	$(VENV)-bench-tokenizer/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tokenizer.txt
+	$(BIN)/python bench/bench_tokenizer.py --peer-python $(VENV)-bench-tokenizer/bin/python
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist .coverage .coverage.*

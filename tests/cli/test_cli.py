@@ -16,6 +16,7 @@ from tests.toy_chain import sentences
 from minna.cli.main import main
 
 VERBS = [
+    "corpus mix",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
     "list", "train", "export", "evaluate", "compare", "release", "generate", "inspect",
 ]  # fmt: skip
