@@ -129,16 +129,22 @@ class Tokenizer:
         try:
             if self._newline_id >= 0:
                 return self._encode_joined(texts, threads=threads)
-            rows: list[NDArray[np.int32]] = self._processor.encode(
-                [self._prepare(text) for text in texts],
-                num_threads=threads,
-                return_type="numpy",  # lists of ints, made flat afterwards: half the speed
-            )
+            rows = self._rows(texts, threads=threads)
         except UnicodeEncodeError as error:
             raise _surrogate(error) from error
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=offsets[1:])
         return _flat(rows), offsets
+
+    def _rows(self, texts: Sequence[str], *, threads: int) -> list[NDArray[np.int32]]:
+        """Ids of each text, as numpy arrays: lists, made flat afterwards, were half the speed."""
+        prepared = [text.lower() for text in texts] if self.lower_case else list(texts)
+        try:
+            return self._processor.encode(prepared, num_threads=threads, return_type="numpy")
+        except TypeError:  # what the binding says to a lone surrogate, without its place
+            for text in prepared:
+                text.encode()
+            raise
 
     def _encode_joined(
         self, texts: Sequence[str], *, threads: int
@@ -270,7 +276,9 @@ def _lonely_newline(fields: ModelFields) -> int:
 
 
 def _flat(rows: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-    return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+    # joined as bytes: np.concatenate of 40,000 short rows took a tenth of the whole encoding
+    buffers: Any = rows
+    return np.frombuffer(bytearray().join(buffers), dtype=np.int32)
 
 
 def _bytes_of(fields: ModelFields, number: int) -> bytes:
