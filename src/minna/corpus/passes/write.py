@@ -5,12 +5,13 @@ Where each file ends is known before any is written (sizes and verdicts are), so
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -143,29 +144,40 @@ def _pieces(selection: Selection, start: int, stop: int) -> list[Piece]:
 def _write(task: WriteTask) -> None:
     """Write one file, its readings if it has any, and what was counted."""
     statistics = Statistics()
-    readings: list[tuple[Any, ...]] = []
     path = task.directory / "data" / f"{task.number:05d}.parquet"
-    with (
-        replace_file(path) as file,
-        pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=_REPEATED) as writer,
-    ):
-        rows = _rows(task, statistics, readings)
-        for group in _row_groups(rows):
+    with contextlib.ExitStack() as files:
+        file = files.enter_context(replace_file(path))
+        rows = files.enter_context(
+            pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=_REPEATED)
+        )
+        readings: pq.ParquetWriter | None = None
+        for group in _row_groups(_rows(task, statistics)):
             if len(statistics.samples) < _SAMPLES:
-                statistics.samples.append(_beginning(group[0][-1]))
-            writer.write_table(pa.table(list(zip(*group, strict=True)), schema=SCHEMA))
-    if readings:
-        statistics.readings = len(readings)
-        columns = [pa.array(c, f.type) for c, f in zip(zip(*readings), READING_SCHEMA, strict=True)]  # noqa: B905
-        table = pa.table(columns, schema=READING_SCHEMA)
-        with replace_file(task.directory / "readings" / path.name) as file:
-            pq.write_table(table, file, compression="zstd")
+                statistics.samples.append(_beginning(group[0].columns[-1]))
+            columns = list(zip(*(row.columns for row in group), strict=True))
+            rows.write_table(pa.table(columns, schema=SCHEMA))
+            told = [(row.columns[0], *ruby.values()) for row in group for ruby in row.readings]
+            if told:
+                statistics.readings += len(told)
+                if readings is None:
+                    beside = task.directory / "readings" / path.name
+                    file = files.enter_context(replace_file(beside))
+                    readings = files.enter_context(
+                        pq.ParquetWriter(file, READING_SCHEMA, compression="zstd")
+                    )
+                columns = list(zip(*told, strict=True))
+                readings.write_table(pa.table(columns, schema=READING_SCHEMA))
     statistics.save(_statistics_file(task))
 
 
-def _rows(
-    task: WriteTask, statistics: Statistics, readings: list[tuple[Any, ...]]
-) -> Iterator[tuple[str, ...]]:
+class _Row(NamedTuple):
+    """A row of a file, and its readings (start, base, reading)."""
+
+    columns: tuple[str, ...]
+    readings: list[dict[str, Any]]
+
+
+def _rows(task: WriteTask, statistics: Statistics) -> Iterator[_Row]:
     """The rows of a file, counted as they pass."""
     settings = task.settings
     for piece in task.pieces:
@@ -193,8 +205,7 @@ def _rows(
             if orthography:
                 count(statistics.orthographies, orthography)
             _count_bins(statistics, place)
-            readings.extend((identity, r["start"], r["base"], r["reading"]) for r in ruby)
-            yield identity, group, split, task.source, terms, language, meta, text
+            yield _Row((identity, group, split, task.source, terms, language, meta, text), ruby)
 
 
 def _count_bins(statistics: Statistics, places: list[int]) -> None:
@@ -204,13 +215,13 @@ def _count_bins(statistics: Statistics, places: list[int]) -> None:
         bins[place] += 1
 
 
-def _row_groups(rows: Iterator[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+def _row_groups(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
     """Cut rows into groups of bounded size."""
-    group: list[tuple[str, ...]] = []
+    group: list[_Row] = []
     size = 0
     for row in rows:
         group.append(row)
-        size += 3 * len(row[-1])  # 3 bytes a character: close enough, and free
+        size += 3 * len(row.columns[-1])  # 3 bytes a character: close enough, and free
         if size >= _ROW_GROUP_BYTES or len(group) >= _ROW_GROUP_ROWS:
             yield group
             group, size = [], 0
