@@ -101,6 +101,15 @@ def test_a_build_interrupted_at_any_moment_goes_on_and_gives_the_same_bytes(tmp_
         assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_gone_on_with_in_parts_of_another_size_it_starts_afresh(tmp_path, sentences):
+    build(sentences([40, 60]), out=tmp_path / "whole", settings=SETTINGS)
+    with pytest.raises(RuntimeError):
+        build(sentences([40, 60], fail_at=70), out=tmp_path / "cut", settings=SETTINGS)
+    other = BuildSettings(**(vars(SETTINGS) | {"part_bytes": 777}))
+    build(sentences([40, 60]), out=tmp_path / "cut", settings=other)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
 KILLED = """
 import os, sys, uuid
 from pathlib import Path

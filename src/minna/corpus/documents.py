@@ -1,7 +1,7 @@
 """`corpus build` for documents: source -> read -> clean -> select -> write, and the card.
 
 Four passes over parts of four megabytes, each on all cores, each going on where a kill left it
-(passes/). Memory is that of the parts in work, and 40 bytes a document while copies are looked for,
+(passes/). Memory is that of the parts in work, and 100 bytes a document while copies are sought,
 whatever the size of the source. A split is decided by the hash of the group alone, so a document
 stays in its split when the corpus grows.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from minna.artifact import key_of, read_manifest, unchanged, writing
 from minna.artifact.atomic import Draft
+from minna.artifact.files import write_text_atomically
 from minna.console import progress, warn
 from minna.corpus import japanese
 from minna.corpus.card import LEGAL_NOTES, write_card, write_dropped
@@ -31,6 +32,7 @@ from minna.corpus.passes.write import SCHEMA, split_of, write_all
 from minna.corpus.settings import BuildSettings
 from minna.corpus.sources import Source, open_source
 from minna.corpus.statistics import SAMPLES, Statistics, parse_statistics
+from minna.corpus.workers import Workers
 from minna.errors import DataError
 from minna.units import format_count
 
@@ -146,10 +148,10 @@ def _passes(
 ) -> Statistics:
     """Run what is missing of the passes; return what they counted."""
     stage = directory / STAGE
-    stage.mkdir(exist_ok=True)
+    _open_stage(stage, settings)
     if items is not None and not (stage / ITEMS).is_file():
         items.save(stage / ITEMS)
-    with progress() as bar:
+    with progress() as bar, Workers(settings.workers) as workers:
         task = bar.add_task(f"corpus {source.name}", total=None, note="")
         read = 0
 
@@ -158,7 +160,9 @@ def _passes(
             read += documents
             bar.update(task, completed=read, note=f"{format_count(read)} documents read")
 
-        read_parts = read_all(source, directory=directory, settings=settings, tell=tell)
+        read_parts = read_all(
+            source, directory=directory, settings=settings, workers=workers, tell=tell
+        )
         bar.update(task, note="counting lines")
         count_lines(directory, read_parts=read_parts, dedup=settings.dedup)
         bar.update(task, total=read_parts, completed=0, note="cleaning")
@@ -166,6 +170,7 @@ def _passes(
             directory,
             read_parts=read_parts,
             settings=settings,
+            workers=workers,
             tell=lambda: bar.advance(task),
         )
         statistics = Statistics()
@@ -179,6 +184,7 @@ def _passes(
             selection,
             directory=directory,
             settings=settings,
+            workers=workers,
             source=source.name,
             licence=source.licences[0].licence,
         )
@@ -188,6 +194,17 @@ def _passes(
     chosen = np.linspace(0, len(statistics.samples) - 1, num=SAMPLES).astype(int)
     statistics.samples = [statistics.samples[place] for place in sorted(set(chosen.tolist()))]
     return statistics
+
+
+def _open_stage(stage: Path, settings: BuildSettings) -> None:
+    """Make the stage; parts cut at other places than these would be are of no use and go."""
+    cut = stage / "part_bytes"
+    wanted = str(settings.part_bytes)
+    if stage.is_dir() and (not cut.is_file() or cut.read_text(encoding="utf-8") != wanted):
+        shutil.rmtree(stage)
+    if not stage.is_dir():
+        stage.mkdir()
+        write_text_atomically(cut, wanted)
 
 
 def _documents(clean: list[Part]) -> int:

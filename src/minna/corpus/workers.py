@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from minna.errors import DataError
 
@@ -32,28 +32,44 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_order(
-    work: Callable[[T], R], parts: Iterable[T], *, workers: int | None = None
-) -> Iterator[R]:
-    """Yield `work(part)` for every part, in order, from up to `workers` processes.
+class Workers:
+    """Processes for the length of a `with`, started when there is work for more than one.
 
     Args:
-        work: a picklable function.
-        parts: made in this process, one ahead of need: their memory stays bounded.
-        workers: processes; None for one a core.
-
-    Raises:
-        DataError: a process was killed (out of memory, as a rule).
-        MinnaError: what `work` raises.
+        count: how many; None for one a core.
     """
-    workers = workers or cores()
-    rest = iter(parts)
-    first = list(itertools.islice(rest, 2))
-    if len(first) < 2 or workers == 1:  # noqa: PLR2004 - one part needs no other process
-        yield from map(work, itertools.chain(first, rest))
-        return
-    with _pool(workers) as pool:
-        yield from _shared_out(pool, work, itertools.chain(first, rest), most=workers + _AHEAD)
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count or cores()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def in_order(self, work: Callable[[T], R], parts: Iterable[T]) -> Iterator[R]:
+        """Yield `work(part)` for every part, in order.
+
+        Args:
+            work: a picklable function.
+            parts: made in this process, one ahead of need: their memory stays bounded.
+
+        Raises:
+            DataError: a process was killed (out of memory, as a rule).
+            MinnaError: what `work` raises.
+        """
+        rest = iter(parts)
+        first = list(itertools.islice(rest, 2))
+        everything = itertools.chain(first, rest)
+        if len(first) < 2 or self._count == 1:  # noqa: PLR2004 - one part needs no other process
+            return map(work, everything)
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin)
+        return _shared_out(self._pool, work, everything, most=self._count + _AHEAD)
 
 
 def _shared_out(
@@ -77,13 +93,6 @@ def _shared_out(
     finally:
         for future in waiting:
             future.cancel()
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Generator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        yield pool
 
 
 @contextlib.contextmanager

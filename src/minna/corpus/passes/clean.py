@@ -27,7 +27,7 @@ from minna.corpus.profile import Profiles
 from minna.corpus.settings import BuildSettings
 from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics, count
 from minna.corpus.take_out import Unwanted, take_out
-from minna.corpus.workers import in_order
+from minna.corpus.workers import Workers
 
 NAME: Final = "clean"
 ITEMS: Final = "items.npz"
@@ -55,7 +55,12 @@ class CleanTask:
 
 
 def clean_all(
-    directory: Path, *, read_parts: int, settings: BuildSettings, tell: Callable[[], None]
+    directory: Path,
+    *,
+    read_parts: int,
+    settings: BuildSettings,
+    workers: Workers,
+    tell: Callable[[], None],
 ) -> list[Part]:
     """Clean every part that is not; return them in order. `tell` is called after each."""
     tasks: list[CleanTask] = []
@@ -73,7 +78,7 @@ def clean_all(
         before += part.record()["documents"]
     for _ in range(read_parts - len(tasks)):
         tell()
-    for _ in in_order(_clean, tasks, workers=settings.workers):
+    for _ in workers.in_order(_clean, tasks):
         tell()
     return parts(directory, NAME, read_parts)
 

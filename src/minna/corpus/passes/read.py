@@ -20,7 +20,7 @@ from minna.corpus.passes.stage import Mark, Part
 from minna.corpus.points import UInt64, lines, points
 from minna.corpus.settings import BuildSettings
 from minna.corpus.sources import RawDocument, Source
-from minna.corpus.workers import in_order
+from minna.corpus.workers import Workers
 
 NAME: Final = "read"
 _PART_DOCUMENTS = 50_000
@@ -51,7 +51,12 @@ class ReadTask:
 
 
 def read_all(
-    source: Source, *, directory: Path, settings: BuildSettings, tell: Callable[[int], None]
+    source: Source,
+    *,
+    directory: Path,
+    settings: BuildSettings,
+    workers: Workers,
+    tell: Callable[[int], None],
 ) -> int:
     """Read the source to the end (or to the limit); return the number of parts.
 
@@ -59,6 +64,7 @@ def read_all(
         source: what to read.
         directory: the draft of the corpus.
         settings: of the build.
+        workers: who parses.
         tell: called with the documents read since the last call.
     """
     mark = Mark(directory, NAME)
@@ -67,7 +73,7 @@ def read_all(
         return record["parts"]
     total = count = 0
     todo = _missing(_tasks(source, directory=directory, settings=settings))
-    for documents in in_order(_read, todo, workers=settings.workers):
+    for documents in workers.in_order(_read, todo):
         count += 1
         total += documents
         tell(documents)

@@ -6,7 +6,8 @@ share one group afterwards: a copy dropped here cannot leak through its relative
 cannot tell (0.15 around the threshold), the n-grams of both texts are compared: the error left is
 that of the bands, 2 pairs of 1,000 at a similarity of 0.8.
 
-Memory is 40 bytes a document (digests, groups and one band at a time); signatures stay on disk.
+Memory is about 100 bytes a document (digests, groups, their order, one band at a time); signatures
+stay on disk.
 
 D documents that passed the filters, P pairs.
 """
@@ -95,12 +96,15 @@ def _near(
     clean: list[Part], *, starts: Int64, verdicts: npt.NDArray[np.uint8], dedup: DedupSettings
 ) -> Int64:
     """Pairs of documents that are nearly the same [P, 2], the earlier one first."""
-    found = tried = np.zeros((0, 2), dtype=np.int64)
+    sure = unsure = np.zeros((0, 2), dtype=np.int64)
+    tried = np.zeros(0, dtype=np.int64)
     for band in range(dedup.bands):
         hashes = np.concatenate([part.array("bands")[band] for part in clean])
         hashes[verdicts == DUPLICATE] = 0
         pairs = candidate_pairs(hashes)
-        pairs = pairs[~_known(pairs, tried)]
+        keys = (pairs[:, 0] << 32) | pairs[:, 1]
+        pairs = pairs[~np.isin(keys, tried)]
+        tried = np.union1d(tried, keys)
         alike = np.concatenate(
             [
                 _similarities(clean, pairs[start : start + _PAIRS], starts=starts)
@@ -108,19 +112,11 @@ def _near(
             ]
             or [np.zeros(0)]
         )
-        unsure = np.abs(alike - dedup.similarity) < _UNSURE
-        alike[unsure] = _true_similarities(clean, pairs[unsure], starts=starts, n=dedup.ngram)
-        tried = np.concatenate((tried, pairs))
-        found = np.concatenate((found, pairs[alike >= dedup.similarity]))
-    return found
-
-
-def _known(pairs: Int64, found: Int64) -> npt.NDArray[np.bool_]:
-    return np.isin(_key(pairs), _key(found))
-
-
-def _key(pairs: Int64) -> Int64:
-    return cast("Int64", (pairs[:, 0] << 32) | pairs[:, 1])
+        close = np.abs(alike - dedup.similarity) < _UNSURE
+        unsure = np.concatenate((unsure, pairs[close]))
+        sure = np.concatenate((sure, pairs[~close & (alike >= dedup.similarity)]))
+    true = _true_similarities(clean, unsure, starts=starts, n=dedup.ngram)
+    return np.concatenate((sure, unsure[true >= dedup.similarity]))
 
 
 def _similarities(clean: list[Part], pairs: Int64, *, starts: Int64) -> npt.NDArray[np.float64]:

@@ -32,7 +32,7 @@ from minna.corpus.statistics import (
     count,
     load_statistics,
 )
-from minna.corpus.workers import in_order
+from minna.corpus.workers import Workers
 
 NAME: Final = "write"
 COLUMNS: Final = ("id", "group", "split", "source", "licence", "language", "meta", "text")
@@ -73,6 +73,7 @@ def write_all(
     *,
     directory: Path,
     settings: BuildSettings,
+    workers: Workers,
     source: str,
     licence: str,
 ) -> Statistics:
@@ -91,7 +92,7 @@ def write_all(
     data = directory / "data"
     data.mkdir(exist_ok=True)
     todo = [task for task in tasks if not _statistics_file(task).is_file()]
-    for _ in in_order(_write, todo, workers=settings.workers):
+    for _ in workers.in_order(_write, todo):
         pass
     total = Statistics()
     for task in tasks:
