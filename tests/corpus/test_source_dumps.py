@@ -19,6 +19,7 @@ import pytest
 
 from minna.corpus import BuildSettings
 from minna.corpus.sources import SOURCES, RawDocument, content_id, open_source, streams
+from minna.corpus.sources.language_codes import language_code
 from minna.errors import DataError, UsageError
 
 
@@ -325,3 +326,61 @@ def test_a_single_file_of_another_format_is_refused(tmp_path: Path, source: str)
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"format of a\.pdf"):
         open_source(BuildSettings(source=source, path=tmp_path / "a.pdf"))
+
+
+@pytest.mark.parametrize(
+    ("words", "language"),
+    [
+        (("ja", "jpn", "jpn_Jpan", "ja_JP", "ja-JP", " JA ", "Japanese"), "ja"),
+        (("en", "eng", "en_US", "en-GB", "eng_Latn", "simple", "English"), "en"),
+        (("de", "de-AT"), "de"),
+        (("zh", "zh-min-nan", "zh_Hant_TW"), "zh"),
+        (("deu", "deu_Latn"), "deu"),
+        (("cmn", "cmn_Hani"), "cmn"),
+        (("bvr_Latn",), "bvr"),  # one of the rare ones, told by the script behind it
+        (("jp", "xx", "und", "und_Latn", "mul", "php", "C++", "n/a", "unknown", ""), ""),
+        ((None, 3, ["ja"], "日本語", "ja, en"), ""),
+    ],
+)
+def test_words_for_a_language_are_understood_or_left_to_the_text(
+    words: tuple[object, ...], language: str
+) -> None:
+    assert {language_code(word) for word in words} == {language}
+
+
+def test_the_simple_english_wikipedia_is_english(tmp_path: Path) -> None:
+    (tmp_path / "20231101.simple").mkdir()
+    table = pa.Table.from_pylist([article(1)])
+    pq.write_table(table, tmp_path / "20231101.simple" / "train-00000-of-00001.parquet")
+    assert [row.language for row in documents("wikipedia", tmp_path)] == ["en"]
+
+
+def test_the_identity_holds_the_language_that_a_folder_gives_its_files(tmp_path: Path) -> None:
+    def identity(*editions: str) -> dict[str, Any]:
+        for number, edition in enumerate(editions):
+            (tmp_path / str(number)).mkdir(exist_ok=True)
+            (tmp_path / str(number) / edition).mkdir()
+            file = tmp_path / str(number) / edition / "a.parquet"
+            pq.write_table(pa.Table.from_pylist([article(1)]), file)
+        path = tmp_path / "0" / editions[0]
+        return open_source(BuildSettings(source="wikipedia", path=path)).identity()
+
+    assert identity("20231101.ja") != identity("20231101.en") != identity("20231101")
+
+
+def test_eight_megabytes_of_spaces_between_two_lines_cost_no_more_than_themselves(
+    tmp_path: Path,
+) -> None:
+    size = 8_000_000
+    blanks = (" ", "　", "\t\u2028 ")
+    for number, blank in enumerate(blanks):
+        spaces = blank * (size // len(blank.encode()))
+        text = f"前。\n{spaces}\n後。\n"
+        (tmp_path / f"{number}.txt").write_text(text, encoding="utf-8")
+    opened = open_source(BuildSettings(source="cc100", path=tmp_path))
+    tracemalloc.start()
+    found = [row.text.strip() for shard in opened.shards() for row in shard.documents()]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == ["前。", "後。"] * len(blanks)
+    assert peak < 2 * size  # the buffer, and what a resize copies of it: it was over 900 MB

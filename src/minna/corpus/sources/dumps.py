@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,12 @@ from typing import Any, Final, cast
 
 from minna.artifact import Licence
 from minna.corpus.sources.files import find_files
+from minna.corpus.sources.language_codes import language_code
 from minna.corpus.sources.rows import Facts, Layout, as_strings, file_shard
 from minna.corpus.sources.source import Shard
 from minna.corpus.sources.streams import describe_files
 
 _EDITION = re.compile(r"(?:^|/)[0-9]{8}\.([a-z][a-z-]+)(?:/|$)")  # 20231101.ja
-_CODE = re.compile(r"[a-z]{2,3}")
 _WEB_TERMS = "rights stay with the authors of the pages; Common Crawl terms of use"
 
 
@@ -50,8 +51,18 @@ class Dump:
         self._layout = layout
 
     def identity(self) -> dict[str, Any]:
-        """Hash over the names and contents of the files, and what the reader was told."""
-        return describe_files(self._files) | self._layout(self._files[0][1]).settings()
+        """Hash over the names and contents of the files, and what the reader was told.
+
+        Languages that folders name are part of it, as runs in the order of the files: the same
+        file is another document in another folder.
+        """
+        layouts = [self._layout(file) for _, file in self._files]
+        runs = [
+            f"{language}: {len(list(run))}"
+            for language, run in itertools.groupby(layout.language for layout in layouts)
+        ]
+        told = {"languages": runs} if any(layout.language for layout in layouts) else {}
+        return describe_files(self._files) | layouts[0].settings() | told
 
     def shards(self) -> Sequence[Shard]:
         """One file is one shard."""
@@ -67,7 +78,7 @@ class Dump:
 def wikipedia(path: Path, *, files: str = "") -> Dump:
     """The Hub's wikimedia/wikipedia: parquet with id, url, title, text; folders like 20231101.ja.
 
-    The language is the folder's.
+    The language is the folder's; that of 20231101.simple is English.
     """
     return Dump(
         "wikipedia",
@@ -88,7 +99,7 @@ def _wikipedia_layout(file: Path) -> Layout:
     return Layout(
         columns=("title", "url"),
         describe=_title_and_url,
-        language=found.group(1) if found else "",
+        language=language_code(found.group(1)) if found else "",
     )
 
 
@@ -220,14 +231,6 @@ def _redpajama_meta(row: Mapping[str, Any]) -> Facts:
 
 
 # ---- what they share
-
-
-def language_code(value: object) -> str:
-    """A code such as "ja" where `value` is one ("ja-JP" too); "" for anything else."""
-    if not isinstance(value, str):
-        return ""
-    code = value.strip().lower().replace("_", "-").split("-")[0]
-    return code if _CODE.fullmatch(code) else ""
 
 
 def _object(value: object) -> dict[str, Any]:

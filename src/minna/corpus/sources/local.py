@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from minna.artifact import Licence
-from minna.corpus.sources.dumps import Dump, language_code
+from minna.corpus.sources.dumps import Dump
 from minna.corpus.sources.files import find_files
+from minna.corpus.sources.language_codes import language_code
 from minna.corpus.sources.rows import Facts, Layout, as_strings
 
 FACTS: Final = ("title", "author", "url", "date", "timestamp", "source")
