@@ -7,7 +7,7 @@ masks, exact and near duplicates, parquet, card). The peer runs its Gopher filte
 thresholds loosened (its own drop every Japanese document), then MinHash of 14 x 8 on word 5-grams.
 Rounds are interleaved; every run is a process of its own, so peak memory is its own.
 
-    python bench/bench_corpus.py --peer-python PATH [--rounds 3] [--megabytes 4]
+    python bench/bench_corpus.py --peer-python PATH [--rounds 5] [--megabytes 12]
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ PIECE = 2000
 def main() -> None:
     """Prepare the text, run the rounds, print the tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--megabytes", type=float, default=4, help="of text both sides read")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--megabytes", type=float, default=12, help="of text both sides read")
     parser.add_argument("--sizes", default="10,190", help="megabytes for our memory and cores")
     parser.add_argument("--archive", type=Path, default=ARCHIVE)
     parser.add_argument("--peer-python", help="python of a venv with bench/env/corpus.txt")
@@ -220,10 +220,7 @@ def measured(
     """Speed over the bytes of text, peak memory of this process and of its largest child."""
     with file.open(encoding="utf-8") as rows:
         size = sum(len(json.loads(row)["text"].encode()) for row in rows)
-    own, children = (
-        resource.getrusage(who).ru_maxrss / 1024
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own, children = own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     names: list[str] = []
     if kept:
         from unicodedata import normalize
@@ -245,6 +242,15 @@ def measured(
         "kept": names,
         "dropped": dropped,
     }
+
+
+def own_peak() -> float:
+    """Peak memory of this process in MB; getrusage would count what it inherited at its start."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = status.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
@@ -290,11 +296,13 @@ def scaling(options: argparse.Namespace, folder: Path) -> str:
         file = folder / f"size-{size:g}" / "text.jsonl"
         prepare(options.archive, file, megabytes=size)
         for cores in (1, 2):
-            runs = [call(sys.executable, "minna", file, folder, cores=cores) for _ in range(2)]
-            best = max(runs, key=lambda run: run["mb_per_second"])
+            runs = [call(sys.executable, "minna", file, folder, cores=cores) for _ in range(3)]
+            runs.sort(key=lambda run: run["mb_per_second"])
+            middle = runs[1]
+            spread = f"{runs[0]['mb_per_second']:.1f}-{runs[-1]['mb_per_second']:.1f}"
             lines.append(
-                f"| {best['megabytes']:.0f} | {cores} | {best['mb_per_second']:.1f} "
-                f"| {best['own_mb']:.0f} | {best['child_mb']:.0f} |"
+                f"| {middle['megabytes']:.0f} | {cores} | {middle['mb_per_second']:.1f} "
+                f"| {spread} | {middle['own_mb']:.0f} | {middle['child_mb']:.0f} |"
             )
         shutil.rmtree(file.parent)
     return "\n".join(lines)

@@ -70,9 +70,11 @@ def measure(folder: Path, *, data: Path, each: int) -> str:
     lines = ["| planted | number | found | wrongly found | precision | recall |"]
     lines.append("|---|---|---|---|---|---|")
     for name, number, found, wrong in rows:
-        precision = found / max(1, found + wrong)
         recall = found / max(1, number)
-        lines.append(f"| {name} | {number} | {found} | {wrong} | {precision:.3f} | {recall:.3f} |")
+        measured = wrong is not None
+        precision = f"{found / max(1, found + wrong):.3f}" if measured else "-"
+        shown = wrong if measured else "-"
+        lines.append(f"| {name} | {number} | {found} | {shown} | {precision} | {recall:.3f} |")
     return "\n".join(lines)
 
 
@@ -254,10 +256,13 @@ def _kept(planted: Planted, kept: dict[str, str]) -> dict[str, str]:
 def copies(planted: Planted, kept: dict[str, str]) -> tuple[int, int, int]:
     """Planted, found, wrongly found (an original that went)."""
     left = _kept(planted, kept)
-    made = [name for name in planted.rows if name.startswith("exact-") and "original" not in name]
-    originals = [name for name in planted.rows if name.startswith("exact-original-")]
-    found = sum(name not in left for name in made)
-    return len(made), found, sum(name not in left for name in originals)
+    pairs = [
+        (name, name.replace("exact-", "exact-original-"))
+        for name in planted.rows
+        if name.startswith("exact-") and "original" not in name
+    ]
+    found = sum(copy not in left and original in left for copy, original in pairs)
+    return len(pairs), found, sum(original not in left for _, original in pairs)
 
 
 def near_copies(planted: Planted, kept: dict[str, str], *, least: float = 0.8) -> tuple[int, ...]:
@@ -269,8 +274,8 @@ def near_copies(planted: Planted, kept: dict[str, str], *, least: float = 0.8) -
     return len(alike), len(gone & alike), len(gone - alike) + originals
 
 
-def personal_data(planted: Planted, kept: dict[str, str]) -> list[tuple[str, int, int, int]]:
-    """By kind; what must stay and went is wrongly found (counted under its own row)."""
+def personal_data(planted: Planted, kept: dict[str, str]) -> list[tuple[str, int, int, int | None]]:
+    """By kind, and of all kinds together with what must stay and went."""
     from minna.corpus import japanese
 
     left = _kept(planted, kept)
@@ -285,7 +290,9 @@ def personal_data(planted: Planted, kept: dict[str, str]) -> list[tuple[str, int
         for name, shown in planted.innocent.items()
         if name in left
     )
-    rows = [(f"personal data: {kind}", planted_of[kind], found[kind], 0) for kind in planted_of]
+    rows: list[tuple[str, int, int, int | None]] = [
+        (f"personal data: {kind}", planted_of[kind], found[kind], None) for kind in planted_of
+    ]
     total = sum(planted_of.values())
     return [*rows, ("personal data, with look-alikes", total, sum(found.values()), wrong)]
 
@@ -295,15 +302,14 @@ def leaks(planted: Planted, kept: dict[str, str]) -> tuple[int, int, int]:
     from minna.corpus import japanese
 
     left = _kept(planted, kept)
-    found = sum(
-        japanese.normalise(text) not in left.get(name, "") for name, text in planted.leaked.items()
-    )
+    here = {name: text for name, text in planted.leaked.items() if name in left}
+    found = sum(japanese.normalise(text) not in left[name] for name, text in here.items())
     wrong = sum(
         japanese.normalise(text) not in left[name]
         for name, text in planted.decoys.items()
         if name in left
     )
-    return len(planted.leaked), found, wrong
+    return len(here), found, wrong
 
 
 if __name__ == "__main__":

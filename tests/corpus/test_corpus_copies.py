@@ -234,6 +234,97 @@ def test_repeated_paragraphs_stay_where_they_were_first(tmp_path):
     assert all(quoted in d.text for d in documents)
 
 
+def test_a_paragraph_is_kept_by_a_document_that_stays_and_copies_go_whole(tmp_path):
+    quoted = prose(9, 40)
+    good = [f"{prose(seed, 60)}\n{quoted}\n{prose(seed + 50, 60)}" for seed in range(2)]
+    spam = f"{quoted}\n" + "★☆" * 400
+    settings = DedupSettings(paragraph_characters=60)
+    rows = [spam, good[0], good[0], good[0] + "\n終わりです。", good[1]]
+    report, documents = built(tmp_path, rows, dedup=settings)
+    assert report.dropped == {"symbols": 1, "duplicate": 1, "near_duplicate": 1}
+    assert [quoted in d.text for d in documents] == [True, False]
+
+
+def test_a_copy_that_was_dropped_early_still_links_groups(tmp_path):
+    import json
+
+    file = tmp_path / "rows.jsonl"
+    text = ["猫が庭で鳴いています。", "犬が家で寝ています。", "鳥が空を飛んでいます。"]
+    pairs = [("A.", text[0]), ("B.", text[0]), ("B.", text[1]), ("C.", text[2])]
+    lines = [
+        json.dumps({"translation": {"en": en, "ja": ja}}, ensure_ascii=False) for en, ja in pairs
+    ]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = BuildSettings(source="pairs", path=file, workers=1)
+    build(open_source(settings), out=tmp_path / "corpus", settings=settings)
+    groups = {d.text: d.group for d in texts(tmp_path / "corpus", split="all")}
+    assert groups[text[0]] == groups[text[1]] != groups[text[2]]
+
+
+def test_readings_follow_their_lines_and_leave_with_them():
+    from minna.corpus.passes.clean import _moved, _placed
+
+    before = "行を読む\n\n消える行と山\n山に行った。山だ。"
+    told = [
+        ("", "行", "ぎょう"),
+        ("消える", "行", "くだり"),
+        ("行と", "山", "ごみ"),
+        ("", "山", "やま"),
+        ("に行った。", "山", "サン"),
+    ]
+    readings = [dict(zip(("before", "base", "reading"), row, strict=True)) for row in told]
+    placed = _placed(readings, before)
+    assert [(r["reading"], r["start"]) for r in placed] == [
+        ("ぎょう", 0), ("くだり", 9), ("ごみ", 11), ("やま", 13), ("サン", 19),
+    ]  # fmt: skip
+    after = "行を読む\n\n山に行った。山だ。"
+    moved = _moved(placed, before, after)
+    assert [(r["reading"], r["start"]) for r in moved] == [("ぎょう", 0), ("やま", 6), ("サン", 12)]
+    assert all(after[r["start"] :].startswith(r["base"]) for r in moved)
+    lost = _placed(
+        [readings[0], {"before": "無い", "base": "行", "reading": "x"}, readings[3]], before
+    )
+    assert [r["reading"] for r in lost] == ["ぎょう", "やま"]
+
+
+def test_what_all_questions_begin_with_is_no_evidence(tmp_path):
+    file = tmp_path / "q.jsonl"
+    head = "次の文章を読んで、続く質問にできるだけ短い言葉で答えてください。"
+    asked = [f"{head}{prose(seed, 20)}" for seed in range(50)]
+    file.write_text("".join(f'{{"q": "{text}"}}\n' for text in asked * 2), encoding="utf-8")
+    items, told = collect_items((file,), n=16)
+    assert told["items"] == 50
+    found = [
+        len(items.find(folded(points([text])), n=16, overlap=0.5)) > 0
+        for text in (head + "別の話です。", asked[7], prose(7, 20))
+    ]
+    assert found == [False, True, True]
+
+
+def test_evaluation_files_are_read_as_they_are(tmp_path):
+    long = "長い文章です。" * 30_000
+    (tmp_path / "a.jsonl").write_text(
+        '{"q": "行の区切り\u2028を含む長い長い文字列です"}\n', encoding="utf-8"
+    )
+    (tmp_path / "b.tsv").write_text(
+        f'1\t"閉じない引用符の文章がここにあります\t{long}\n', encoding="utf-8"
+    )
+    assert collect_items((tmp_path,), n=16)[1]["items"] == 3
+    (tmp_path / "c.csv").write_text(f"1,{long}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="not CSV"):
+        collect_items((tmp_path,), n=16)
+
+
+def test_edited_evaluation_data_is_read_again_in_the_same_process(tmp_path):
+    file = tmp_path / "q.txt"
+    rows = [f"{prose(1)}\n{'甲乙丙丁' * 8}", f"{prose(2)}\n{'春夏秋冬' * 8}"]
+    for content in ("甲乙丙丁" * 8, "春夏秋冬" * 8):
+        file.write_text(content, encoding="utf-8")
+        _, documents = built(tmp_path, rows, contamination=ContaminationSettings(against=(file,)))
+        assert all(content not in d.text for d in documents)
+        assert sum("甲乙" in d.text or "春夏" in d.text for d in documents) == 1
+
+
 def test_evaluation_texts_leave_their_line_and_a_third_of_one_stays(tmp_path):
     question = "日本の中部地方にある県で富士山の南側に広がり、お茶の栽培で知られているのはどこか。"
     folder = tmp_path / "judge"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from minna.errors import DataError
 _KNOWN: Final = (".json", ".jsonl", ".tsv", ".csv", ".txt", ".parquet")
 _TABLE_BITS = 24
 _BATCH = 1000
+_COMMON = 32
 
 
 class Items:
@@ -38,12 +40,19 @@ class Items:
         grams: hashes, sorted; one that several items share stands there once for each [G].
         owners: the item of each [G].
         sizes: different n-grams of each item [I].
+
+    An n-gram of more than 32 items (the instruction all questions begin with) says nothing about
+    any of them: it is left out, of their sizes too.
     """
 
     def __init__(self, grams: UInt64, owners: Int64, sizes: Int64) -> None:
-        self.grams = grams
-        self.owners = owners
-        self.sizes = sizes
+        runs = np.flatnonzero(np.concatenate(([True], grams[1:] != grams[:-1])))[: len(grams)]
+        counts = np.diff(np.append(runs, len(grams)))
+        telling = np.repeat(counts <= _COMMON, counts)
+        common = np.bincount(owners[~telling], minlength=len(sizes))
+        self.grams = grams = grams[telling]
+        self.owners = owners[telling]
+        self.sizes = sizes - common
         self._table = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
         self._table[grams >> np.uint64(64 - _TABLE_BITS)] = True
 
@@ -65,13 +74,11 @@ class Items:
         source = np.repeat(np.arange(len(hashes)), counts)
         inside = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
         at = left[source] + inside
-        owners = self.owners[at]
-        cells = np.unique(np.stack((documents[source], owners, at), axis=1), axis=0)
-        pairs, found = np.unique(cells[:, :2], axis=0, return_counts=True)
-        pairs = pairs[found >= overlap * self.sizes[pairs[:, 1]]]
-        guilty = set(map(tuple, pairs.tolist()))
-        marks = zip(documents[source].tolist(), owners.tolist(), strict=True)
-        return np.unique(places[source[[pair in guilty for pair in marks]]])
+        pair = documents[source] * len(self.sizes) + self.owners[at]
+        different = np.unique(np.stack((pair, at), axis=1), axis=0)[:, 0]
+        pairs, found = np.unique(different, return_counts=True)
+        guilty = pairs[found >= overlap * self.sizes[pairs % len(self.sizes)]]
+        return np.unique(places[source[np.isin(pair, guilty)]])
 
     def _hits(self, hashes: UInt64, documents: Int64, places: Int64) -> tuple[UInt64, Int64, Int64]:
         hashes = mixed(hashes)
@@ -87,9 +94,14 @@ class Items:
             np.savez(out, grams=self.grams, owners=self.owners, sizes=self.sizes)
 
 
-@functools.lru_cache(maxsize=1)
 def load_items(file: Path) -> Items:
-    """Read what `save` wrote."""
+    """Read what `save` wrote (once, as long as the file is the same)."""
+    told = file.stat()
+    return _load(file, (told.st_mtime_ns, told.st_size, told.st_ino))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(file: Path, _: tuple[int, int, int]) -> Items:
     with np.load(file, allow_pickle=False) as arrays:
         return Items(arrays["grams"], arrays["owners"], arrays["sizes"])
 
@@ -104,21 +116,25 @@ def collect_items(paths: tuple[Path, ...], *, n: int) -> tuple[Items, dict[str, 
     collected: list[UInt64] = [np.zeros(0, np.uint64)]
     owners: list[Int64] = [np.zeros(0, np.int64)]
     items = short = files = 0
+    seen: set[bytes] = set()
     for file in _files(paths):
         files += 1
         batch: list[str] = []
         for text in (*_texts(file), None):
             if text is not None:
-                digest.update(text.encode("utf-8", "replace") + b"\0")
-                batch.append(text)
+                content = text.encode("utf-8", "replace")
+                digest.update(content + b"\0")
+                own = hashlib.blake2b(content, digest_size=12).digest()
+                if own not in seen:
+                    seen.add(own)
+                    batch.append(text)
             if batch and (text is None or len(batch) == _BATCH):
-                unique = list(dict.fromkeys(batch))
-                hashes, owner = _grams_of(unique, n=n)
+                hashes, owner = _grams_of(batch, n=n)
                 present, owner = np.unique(owner, return_inverse=True)
                 collected.append(hashes)
                 owners.append(owner + items)
                 items += len(present)
-                short += len(unique) - len(present)
+                short += len(batch) - len(present)
                 batch = []
     hashes, owner = np.concatenate(collected), np.concatenate(owners)
     order = np.lexsort((owner, hashes))
@@ -181,15 +197,19 @@ def _texts(file: Path) -> Iterator[str]:
         return
     text = _whole(file)
     if kind == ".txt":
-        yield from text.splitlines()
-    elif kind in {".tsv", ".csv"}:
-        rows = csv.reader(
-            text.splitlines(),
-            delimiter="\t" if kind == ".tsv" else ",",
-            quoting=csv.QUOTE_NONE if kind == ".tsv" else csv.QUOTE_MINIMAL,
-        )
-        for row in rows:
-            yield from row
+        yield from text.split("\n")
+    elif kind == ".tsv":
+        for line in text.split("\n"):
+            yield from line.split("\t")
+    elif kind == ".csv":
+        try:
+            for row in csv.reader(io.StringIO(text, newline="")):
+                yield from row
+        except csv.Error as error:
+            raise DataError(
+                f"{file} is not CSV: {error}",
+                remedy="mend it, or leave the file out of contamination.against",
+            ) from error
     else:
         yield from _json_strings(file, text)
 
@@ -209,7 +229,7 @@ def _json_strings(file: Path, text: str) -> Iterator[str]:
     try:
         yield from _strings(json.loads(text))
     except json.JSONDecodeError:
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:
                     yield from _strings(json.loads(line))

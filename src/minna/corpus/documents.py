@@ -2,8 +2,9 @@
 
 Four passes over parts of four megabytes, each on all cores, each going on where a kill left it
 (passes/). Memory is that of the parts in work, and 100 bytes a document while copies are sought,
-whatever the size of the source. A split is decided by the hash of the group alone, so a document
-stays in its split when the corpus grows.
+whatever the size of the source. A split is decided by the hash of the group alone, and joined
+groups have the name of their first document, so a document stays in its split when the corpus grows
+at its end (but for those that a new document links with an earlier group).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from minna.units import format_count
 __all__ = ["SCHEMA", "SPLITS", "BuildReport", "build", "build_corpus", "split_of"]
 
 SPLITS: Final = ("train", "valid", "test")
+CUT: Final = "part_bytes"
+"""The file of the stage that says how its parts were cut; without it the stage is of no use."""
 _PASSES_VERSION: Final = 2
 """Part of every corpus key: raise it when a pass decides differently."""
 
@@ -164,7 +167,7 @@ def _passes(
             source, directory=directory, settings=settings, workers=workers, tell=tell
         )
         bar.update(task, note="counting lines")
-        count_lines(directory, read_parts=read_parts, dedup=settings.dedup)
+        frequent = count_lines(directory, read_parts=read_parts, dedup=settings.dedup)
         bar.update(task, total=read_parts, completed=0, note="cleaning")
         clean = clean_all(
             directory,
@@ -178,7 +181,13 @@ def _passes(
             statistics.add(parse_statistics(part.record()["statistics"]))
         _refuse_empty(statistics, source, settings, left=_documents(clean))
         bar.update(task, note="looking for copies")
-        selection = select(clean, dedup=settings.dedup)
+        selection = select(
+            directory,
+            clean,
+            dedup=settings.dedup,
+            early=np.asarray(frequent.array("links")),
+            workers=workers,
+        )
         bar.update(task, note="writing")
         written = write_all(
             selection,
@@ -198,7 +207,7 @@ def _passes(
 
 def _open_stage(stage: Path, settings: BuildSettings) -> None:
     """Make the stage; parts cut at other places than these would be are of no use and go."""
-    cut = stage / "part_bytes"
+    cut = stage / CUT
     wanted = str(settings.part_bytes)
     if stage.is_dir() and (not cut.is_file() or cut.read_text(encoding="utf-8") != wanted):
         shutil.rmtree(stage)
@@ -263,6 +272,7 @@ def _finish(
         licences=source.licences,
         settings=settings,
     )
+    (draft.path / STAGE / CUT).unlink()  # first: half a stage must not be gone on with
     shutil.rmtree(draft.path / STAGE)
 
 

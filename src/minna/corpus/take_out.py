@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,14 @@ CONTAMINATED: Final = "contaminated"
 _REASONS: Final = ("", CONTAMINATED, REPEATED, BOILERPLATE)
 
 
+def _none() -> UInt64:
+    return np.zeros(0, dtype=np.uint64)
+
+
+def _no_document() -> Int64:
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unwanted:
     """What is taken out.
@@ -34,12 +42,12 @@ class Unwanted:
         contamination: how.
     """
 
-    boilerplate: UInt64
-    boilerplate_characters: int
-    repeated: UInt64
-    first: Int64
-    items: Items | None
-    contamination: ContaminationSettings
+    boilerplate: UInt64 = field(default_factory=_none)
+    boilerplate_characters: int = 1
+    repeated: UInt64 = field(default_factory=_none)
+    first: Int64 = field(default_factory=_no_document)
+    items: Items | None = None
+    contamination: ContaminationSettings = field(default_factory=ContaminationSettings)
 
 
 def take_out(
@@ -71,12 +79,15 @@ def take_out(
         if mask is not None:
             touched = np.concatenate(([0], np.cumsum(mask)))
             why[touched[found.stops] > touched[found.starts]] = _REASONS.index(CONTAMINATED)
-    for document in np.unique(found.documents[why > 0]).tolist():
+    unwelcome = np.flatnonzero(why)
+    owners = found.documents[unwelcome]
+    for document in np.unique(owners).tolist():
+        first, last = np.searchsorted(owners, [document, document + 1])
         start = int(batch.ends[document - 1]) if document else 0
         stays: list[str] = []
         reason = ""
         text, at = kept[document], 0
-        for line in np.flatnonzero((found.documents == document) & (why > 0)).tolist():
+        for line in unwelcome[first:last].tolist():
             begin, end = int(found.starts[line]) - start, int(found.stops[line]) - start
             reason = _REASONS[why[line]]
             count(statistics.lines_removed, reason)

@@ -41,6 +41,8 @@ class Workers:
 
     def __init__(self, count: int | None = None) -> None:
         self._count = count or cores()
+        if sys.platform == "win32":
+            self._count = min(self._count, 61)  # as many as Windows lets one process wait for
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:

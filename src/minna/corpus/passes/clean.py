@@ -6,7 +6,7 @@ are cleaned in any order on all cores. What is decided between documents comes a
 
 from __future__ import annotations
 
-import hashlib
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 from minna.corpus import japanese, minhash
 from minna.corpus.contamination import load_items
 from minna.corpus.filters import judge
-from minna.corpus.passes.read import batches
+from minna.corpus.passes.read import batches, hashes
 from minna.corpus.passes.stage import STAGE, Part, parts
 from minna.corpus.personal import mask
 from minna.corpus.points import UInt64, folded, points
@@ -87,19 +87,23 @@ def _clean(task: CleanTask) -> None:
     """Clean one part."""
     raw = Part(task.directory, "read", task.number).rows()
     columns = {name: cast("list[Any]", raw.column(name).to_pylist()) for name in raw.schema.names}
-    unwanted = _unwanted(task.directory, task.settings)
     statistics = Statistics(read=len(raw))
+    copies = Part(task.directory, "frequent", 0).array("copies")
+    ends = task.first_document, task.first_document + len(raw)
+    here = copies[slice(*np.searchsorted(copies, ends))] - task.first_document
+    reasons = dict.fromkeys(here.tolist(), "duplicate")
+    reasons |= {number: problem for number, problem in enumerate(columns["problem"]) if problem}
+    for number, reason in sorted(reasons.items()):
+        statistics.drop(reason, columns["text"][number])
+    usable = [number for number in range(len(raw)) if number not in reasons]
+    everywhere, paragraphs = _unwanted(task.directory, task.settings)
     out = _Out()
-    for number, problem in enumerate(columns["problem"]):
-        if problem:
-            statistics.drop(problem, columns["text"][number])
-    usable = [number for number, problem in enumerate(columns["problem"]) if not problem]
     for start, stop in batches([len(columns["text"][number]) for number in usable]):
-        _batch(columns, usable[start:stop], task, unwanted=unwanted, statistics=statistics, out=out)
+        batch = _Batch(columns, usable[start:stop], task, statistics=statistics)
+        batch.clean(everywhere, paragraphs, out)
     part = Part(task.directory, NAME, task.number)
-    part.write_rows(
-        [list(column) for column in zip(*out.rows, strict=True)] or [[]] * 7, schema=SCHEMA
-    )
+    rows = [list(column) for column in zip(*out.rows, strict=True)]
+    part.write_rows(rows or [[] for _ in SCHEMA], schema=SCHEMA)
     dedup = task.settings.dedup
     part.write_array("bands", _joined(out.bands, np.zeros((0, dedup.bands), np.uint64)).T.copy())
     part.write_array("signatures", _joined(out.signatures, np.zeros((0, minhash.BINS), np.uint16)))
@@ -117,46 +121,63 @@ class _Out:
         self.signatures: list[minhash.UInt16] = []
 
 
-def _batch(
-    columns: dict[str, list[Any]],
-    numbers: list[int],
-    task: CleanTask,
-    *,
-    unwanted: Unwanted,
-    statistics: Statistics,
-    out: _Out,
-) -> None:
-    """Clean some documents of a part; `numbers` are consecutive but for unusable ones."""
-    settings = task.settings
-    texts = [columns["text"][number] for number in numbers]
-    statistics.read_bytes += sum(len(text.encode()) for text in texts)
-    texts, emptied = take_out(
-        texts,
-        documents=np.asarray(numbers) + task.first_document,
-        unwanted=unwanted,
-        statistics=statistics,
-    )
-    texts = [_masked(text, settings, statistics) for text in texts]
-    known = [columns["language"][number] for number in numbers]
-    reasons, languages, profiles = judge(
-        texts, known, wanted=settings.language, settings=settings.filters
-    )
-    bins = _bins(texts, profiles)
-    _histogram(statistics, bins)
-    stays: list[int] = []
-    for place, number in enumerate(numbers):
-        reason = emptied.get(place) or reasons[place]
-        if reason is not None:
-            statistics.drop(reason, texts[place] or columns["text"][number])
-            continue
-        stays.append(place)
-        out.bins.append(bins[place])
-        readings, lost = _placed(columns["readings"][number], texts[place])
-        statistics.readings_lost += lost
-        given = (columns[name][number] for name in ("id", "group"))
-        terms = (columns[name][number] for name in ("licence", "meta"))
-        out.rows.append((*given, languages[place], *terms, texts[place], readings))
-    _sign([texts[place] for place in stays], settings, out)
+class _Batch:
+    """Some usable documents of a part, about 512k characters of them."""
+
+    def __init__(
+        self,
+        columns: dict[str, list[Any]],
+        numbers: list[int],
+        task: CleanTask,
+        *,
+        statistics: Statistics,
+    ) -> None:
+        self._raw = [columns["text"][number] for number in numbers]
+        self._columns = columns
+        self._numbers = numbers
+        self._task = task
+        self._statistics = statistics
+
+    def clean(self, everywhere: Unwanted, paragraphs: Unwanted, out: _Out) -> None:
+        """Clean the documents; what stays goes to `out`."""
+        settings, statistics = self._task.settings, self._statistics
+        statistics.read_bytes += sum(len(text.encode()) for text in self._raw)
+        documents = np.asarray(self._numbers) + self._task.first_document
+        texts, emptied = take_out(
+            self._raw, documents=documents, unwanted=everywhere, statistics=statistics
+        )
+        signed = texts  # a copy is known by its paragraphs, so before these are taken out
+        texts, emptied_later = take_out(
+            texts, documents=documents, unwanted=paragraphs, statistics=statistics
+        )
+        texts = [_masked(text, settings, statistics) for text in texts]
+        known = [self._columns["language"][number] for number in self._numbers]
+        reasons, languages, profiles = judge(
+            texts, known, wanted=settings.language, settings=settings.filters
+        )
+        for place, reason in (emptied_later | emptied).items():
+            reasons[place] = reason
+        bins = _bins(texts, profiles)
+        _histogram(statistics, bins)
+        stays: list[str] = []
+        for place, reason in enumerate(reasons):
+            if reason is not None:
+                statistics.drop(reason, texts[place] or self._raw[place])
+                continue
+            stays.append(signed[place])
+            out.bins.append(bins[place])
+            out.rows.append(self._row(place, languages[place], texts[place]))
+        _sign(stays, settings, out)
+
+    def _row(self, place: int, language: str, text: str) -> tuple[Any, ...]:
+        """A row of SCHEMA."""
+        column, number = self._columns, self._numbers[place]
+        readings = column["readings"][number]
+        placed = _moved(_placed(readings, self._raw[place]), self._raw[place], text)
+        self._statistics.readings_lost += len(readings) - len(placed)
+        given = column["id"][number], column["group"][number]
+        terms = column["licence"][number], column["meta"][number]
+        return (*given, language, *terms, text, placed)
 
 
 def _masked(text: str, settings: BuildSettings, statistics: Statistics) -> str:
@@ -201,37 +222,56 @@ def _histogram(statistics: Statistics, bins: list[tuple[int, int, int]]) -> None
         statistics.add_histogram(name, "read", counts)
 
 
-def _placed(readings: list[dict[str, str]], text: str) -> tuple[list[dict[str, Any]], int]:
-    """Find each reading's base in the clean text, in order; those not found are counted."""
+def _placed(readings: list[dict[str, str]], text: str) -> list[dict[str, Any]]:
+    """Find each reading's base in a normalised text, in order."""
     placed: list[dict[str, Any]] = []
-    at = lost = 0
+    at = 0
     for item in readings:
         base = japanese.normalise(item["base"])
         key = japanese.normalise(item["before"] + item["base"])
+        if len(key) == len(base) and at:
+            key = f"\n{key}"  # nothing stands in front of it: it begins its line
         # what stands in front may reach back into the base that was placed last
         found = text.find(key, max(0, at - len(key) + len(base)))
-        start = found + len(key) - len(base) if found >= 0 else text.find(base, at)
-        if start < 0 or not base:
-            lost += 1
+        if found < 0 or not base:
             continue
+        start = found + len(key) - len(base)
         at = start + len(base)
-        placed.append(
-            {"start": start, "base": base, "reading": japanese.normalise(item["reading"])}
-        )
-    return placed, lost
+        reading = japanese.normalise(item["reading"])
+        placed.append({"start": start, "base": base, "reading": reading})
+    return placed
 
 
-def _unwanted(directory: Path, settings: BuildSettings) -> Unwanted:
+def _moved(placed: list[dict[str, Any]], before: str, after: str) -> list[dict[str, Any]]:
+    """Readings of a text that lost or changed lines: those of the lines that are still there."""
+    if before == after or not placed:
+        return placed
+    old, new = before.split("\n"), after.split("\n")
+    starts = [np.cumsum([0] + [len(line) + 1 for line in lines]) for lines in (old, new)]
+    target = np.full(len(old), -1)
+    for block in difflib.SequenceMatcher(None, old, new).get_matching_blocks():
+        target[block.a : block.a + block.size] = np.arange(block.b, block.b + block.size)
+    moved: list[dict[str, Any]] = []
+    for item in placed:
+        line = int(np.searchsorted(starts[0], item["start"], side="right")) - 1
+        if target[line] >= 0:
+            shift = int(starts[1][target[line]] - starts[0][line])
+            moved.append(item | {"start": item["start"] + shift})
+    return moved
+
+
+def _unwanted(directory: Path, settings: BuildSettings) -> tuple[Unwanted, Unwanted]:
+    """What leaves before documents are signed, and the repeated paragraphs that leave after."""
     frequent = Part(directory, "frequent", 0)
     items = directory / STAGE / ITEMS
-    return Unwanted(
+    everywhere = Unwanted(
         boilerplate=np.asarray(frequent.array("boilerplate")),
         boilerplate_characters=settings.dedup.boilerplate_characters,
-        repeated=np.asarray(frequent.array("repeated")),
-        first=np.asarray(frequent.array("first")),
         items=load_items(items) if items.is_file() else None,
         contamination=settings.contamination,
     )
+    repeated = np.asarray(frequent.array("repeated"))
+    return everywhere, Unwanted(repeated=repeated, first=np.asarray(frequent.array("first")))
 
 
 def _documents(out: _Out) -> npt.NDArray[Any]:
@@ -242,16 +282,11 @@ def _documents(out: _Out) -> npt.NDArray[Any]:
     result = np.zeros(len(out.rows), dtype=DOCUMENT)
     texts = [row[-2].encode() for row in out.rows]
     groups = [row[1].encode() for row in out.rows]
-    result["digest"] = _hashes(texts, size=16).reshape(-1, 2)
-    result["group"] = _hashes(groups, size=8)
+    result["digest"] = hashes(texts, size=16).reshape(-1, 2)
+    result["group"] = hashes(groups, size=8)
     result["bytes"] = [len(text) for text in texts]
     result["bins"] = np.asarray(out.bins).reshape(-1, 3)
     return result
-
-
-def _hashes(contents: list[bytes], *, size: int) -> UInt64:
-    joined = b"".join(hashlib.blake2b(part, digest_size=size).digest() for part in contents)
-    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
 
 
 def _joined(arrays: list[Any], empty: Any) -> Any:

@@ -6,6 +6,7 @@ normalise, four megabytes of payloads at a time.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from minna.corpus import japanese
+from minna.corpus.filters import judge
 from minna.corpus.passes.stage import Mark, Part
 from minna.corpus.points import UInt64, lines, points
 from minna.corpus.settings import BuildSettings
@@ -35,6 +38,8 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+READ_DOCUMENT: Final = np.dtype([("digest", "<u8", 2), ("group", "<u8"), ("usable", "?")])
+
 Parse = Callable[[Any], RawDocument] | None
 
 
@@ -46,6 +51,7 @@ class ReadTask:
     number: int
     frequent_characters: int
     paragraph_characters: int
+    settings: BuildSettings
     runs: list[tuple[Parse, list[Any]]] = field(default_factory=list)
     documents: int = 0
 
@@ -99,6 +105,7 @@ def _tasks(source: Source, *, directory: Path, settings: BuildSettings) -> Itera
             number=number,
             frequent_characters=dedup.boilerplate_characters if dedup.boilerplate_documents else 0,
             paragraph_characters=dedup.paragraph_characters,
+            settings=settings,
         )
 
     task, size, taken = new(0), 0, 0
@@ -156,35 +163,61 @@ def _read(task: ReadTask) -> int:
         ],
         schema=SCHEMA,
     )
-    if task.frequent_characters:
-        part.write_array("frequent", _line_hashes(texts, shortest=task.frequent_characters))
+    part.write_array("documents", _documents(documents, texts))
+    stays = [not raw.problem for raw in documents]
+    record = {"documents": len(documents)}
+    record["frequent"] = _write_lines(part, "frequent", texts, stays, task.frequent_characters)
     if task.paragraph_characters:
-        part.write_array("paragraphs", _line_hashes(texts, shortest=task.paragraph_characters))
-    part.finish({"documents": len(documents)})
+        # the document that keeps a paragraph must not be one that the filters drop
+        judged = judge(
+            texts,
+            [raw.language for raw in documents],
+            settings=task.settings.filters,
+            wanted=task.settings.language,
+        )
+        pairs = zip(stays, judged.reasons, strict=True)
+        stays = [usable and reason is None for usable, reason in pairs]
+    record["paragraphs"] = _write_lines(part, "paragraphs", texts, stays, task.paragraph_characters)
+    part.finish(record)
     return len(documents)
 
 
-def _line_hashes(texts: list[str], *, shortest: int) -> UInt64:
-    """Hashes of the lines of documents of two lines or more, each once a document: [L, 2].
+def _documents(documents: list[RawDocument], texts: list[str]) -> npt.NDArray[Any]:
+    result = np.zeros(len(documents), dtype=READ_DOCUMENT)
+    result["digest"] = hashes(
+        [text.encode("utf-8", "surrogatepass") for text in texts], size=16
+    ).reshape(-1, 2)
+    groups = [raw.group.encode("utf-8", "replace") for raw in documents]
+    result["group"] = hashes(groups, size=8)
+    result["usable"] = [not raw.problem for raw in documents]
+    return result
 
-    Beside the hash stands the document's number in the part.
-    """
+
+def hashes(contents: list[bytes], *, size: int) -> UInt64:
+    """BLAKE2b of each, of `size` bytes, as 64-bit words one after the other."""
+    joined = b"".join(hashlib.blake2b(part, digest_size=size).digest() for part in contents)
+    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
+
+
+def _write_lines(part: Part, name: str, texts: list[str], stays: list[bool], shortest: int) -> int:
+    """Write the hashes of long lines, each once a document, by hash: [2, L] with its document."""
     found = [np.zeros((0, 2), dtype=np.uint64)]
-    for numbers, batch in _several_lines(texts):
+    usable = [number for number, stay in enumerate(stays) if stay and shortest]
+    for numbers, batch in _several_lines(texts, usable):
         seen = lines(points(batch))
         long = seen.stops - seen.starts >= shortest
         documents = numbers[seen.documents[long]].astype(np.uint64)
-        hashes = seen.hashes[long]
-        order = np.lexsort((hashes, documents))
-        pairs = np.stack((hashes[order], documents[order]), axis=1)
-        new = np.concatenate(([True], (pairs[1:] != pairs[:-1]).any(axis=1)))
-        found.append(pairs[new[: len(pairs)]])
-    return np.concatenate(found)
+        found.append(np.stack((seen.hashes[long], documents), axis=1))
+    rows = np.concatenate(found)
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    new = np.concatenate(([True], (rows[1:] != rows[:-1]).any(axis=1)))[: len(rows)]
+    part.write_array(name, np.ascontiguousarray(rows[new].T))
+    return int(np.count_nonzero(new))
 
 
-def _several_lines(texts: list[str]) -> Iterator[tuple[Any, list[str]]]:
+def _several_lines(texts: list[str], usable: list[int]) -> Iterator[tuple[Any, list[str]]]:
     """Batches of documents with a line break in them, with their numbers."""
-    numbers = [number for number, text in enumerate(texts) if "\n" in text]
+    numbers = [number for number in usable if "\n" in texts[number]]
     for start, stop in batches([len(texts[number]) for number in numbers]):
         chosen = numbers[start:stop]
         yield np.asarray(chosen), [texts[number] for number in chosen]

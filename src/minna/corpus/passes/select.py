@@ -6,25 +6,30 @@ share one group afterwards: a copy dropped here cannot leak through its relative
 cannot tell (0.15 around the threshold), the n-grams of both texts are compared: the error left is
 that of the bands, 2 pairs of 1,000 at a similarity of 0.8.
 
-Memory is about 100 bytes a document (digests, groups, their order, one band at a time); signatures
-stay on disk.
+Memory is about 100 bytes a document (digests, groups, their order, one band at a time) and as much
+a pair that is compared; signatures stay on disk.
 
 D documents that passed the filters, P pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from pathlib import Path
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from minna.corpus.minhash import candidate_pairs, similarity
+from minna.corpus.minhash import BINS, candidate_pairs, similarity
+from minna.corpus.passes.clean import DOCUMENT
+from minna.corpus.passes.clean import NAME as CLEAN
 from minna.corpus.passes.stage import Part
 from minna.corpus.points import Int64, UInt64, folded, grams, points
 from minna.corpus.settings import DedupSettings
+from minna.corpus.workers import Workers
 
 STAYS: Final = 0
 DUPLICATE: Final = 1
@@ -41,49 +46,68 @@ class Selection:
 
     Attributes:
         verdicts: STAYS, DUPLICATE or NEAR [D].
-        groups: hash of the group [D]; joined ones have the hash of their first member.
-        joined: whether the group was joined with another [D].
+        names: the document whose group name this one's group has [D]: the first of all that were
+            joined, so a document stays in its split when the corpus grows at its end.
         sizes: UTF-8 bytes [D].
         starts: the first document of each part [parts + 1].
     """
 
     verdicts: npt.NDArray[np.uint8]
-    groups: UInt64
-    joined: npt.NDArray[np.bool_]
+    names: Int64
     sizes: Int64
     starts: Int64
 
 
-def select(clean: list[Part], *, dedup: DedupSettings) -> Selection:
-    """Decide about all documents of the clean parts."""
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """Pairs of documents whose n-grams one process compares."""
+
+    directory: Path
+    pairs: Int64
+    starts: Int64
+    n: int
+
+
+def select(
+    directory: Path,
+    clean: list[Part],
+    *,
+    dedup: DedupSettings,
+    early: UInt64,
+    workers: Workers,
+) -> Selection:
+    """Decide about all documents of the clean parts.
+
+    Args:
+        directory: the draft of the corpus.
+        clean: the parts.
+        dedup: what counts as a copy.
+        early: hashes of the groups of copies that were dropped before, and of their originals
+            [P, 2].
+        workers: who compares texts.
+    """
     starts = np.cumsum([0] + [part.record()["documents"] for part in clean])
-    verdicts = np.zeros(int(starts[-1]), dtype=np.uint8)
-    documents = _all(clean)
-    groups = documents["group"].copy()
-    copies = _exact(documents["digest"])
+    documents = np.zeros(int(starts[-1]), dtype=DOCUMENT)
+    for part, start, stop in zip(clean, starts[:-1], starts[1:], strict=True):
+        documents[start:stop] = part.array("documents")
+    verdicts = np.zeros(len(documents), dtype=np.uint8)
+    copies = exact_copies(documents["digest"])
     verdicts[copies[:, 1]] = DUPLICATE
-    links = [copies]
+    links = copies
     if dedup.near != "off":
-        pairs = _near(clean, starts=starts, verdicts=verdicts, dedup=dedup)
-        links.append(pairs)
+        near = _near(
+            directory, clean, starts=starts, verdicts=verdicts, dedup=dedup, workers=workers
+        )
+        links = np.concatenate((copies, near))
         if dedup.near == "drop":
-            _drop(pairs, verdicts)
-    joined = _join(groups, np.concatenate(links))
-    return Selection(
-        verdicts=verdicts,
-        groups=groups,
-        joined=joined,
-        sizes=documents["bytes"].copy(),
-        starts=starts,
-    )
+            _drop(near, verdicts)
+    groups = documents["group"]
+    names = _names(groups, np.concatenate((groups[links], early)))
+    return Selection(verdicts=verdicts, names=names, sizes=documents["bytes"].copy(), starts=starts)
 
 
-def _all(clean: list[Part]) -> npt.NDArray[Any]:
-    return np.concatenate([part.array("documents") for part in clean])
-
-
-def _exact(digests: UInt64) -> Int64:
-    """Pairs (first, copy) of documents with one digest [P, 2]."""
+def exact_copies(digests: UInt64) -> Int64:
+    """Pairs (first, copy) of documents with one digest: [P, 2] of [D, 2]."""
     order = np.lexsort((digests[:, 1], digests[:, 0]))
     ordered = digests[order]
     same = np.concatenate(([False], (ordered[1:] == ordered[:-1]).all(axis=1)))[: len(order)]
@@ -93,98 +117,105 @@ def _exact(digests: UInt64) -> Int64:
 
 
 def _near(
-    clean: list[Part], *, starts: Int64, verdicts: npt.NDArray[np.uint8], dedup: DedupSettings
+    directory: Path,
+    clean: list[Part],
+    *,
+    starts: Int64,
+    verdicts: npt.NDArray[np.uint8],
+    dedup: DedupSettings,
+    workers: Workers,
 ) -> Int64:
     """Pairs of documents that are nearly the same [P, 2], the earlier one first."""
     sure = unsure = np.zeros((0, 2), dtype=np.int64)
     tried = np.zeros(0, dtype=np.int64)
+    # where paragraphs are taken out, what was signed is no longer there to be compared
+    doubt = 0.0 if dedup.paragraph_characters else _UNSURE
+    hashes = np.zeros(len(verdicts), dtype=np.uint64)
     for band in range(dedup.bands):
-        hashes = np.concatenate([part.array("bands")[band] for part in clean])
+        for part, start, stop in zip(clean, starts[:-1], starts[1:], strict=True):
+            hashes[start:stop] = part.array("bands")[band]
         hashes[verdicts == DUPLICATE] = 0
         pairs = candidate_pairs(hashes)
         keys = (pairs[:, 0] << 32) | pairs[:, 1]
         pairs = pairs[~np.isin(keys, tried)]
         tried = np.union1d(tried, keys)
-        alike = np.concatenate(
-            [
-                _similarities(clean, pairs[start : start + _PAIRS], starts=starts)
-                for start in range(0, len(pairs), _PAIRS)
-            ]
-            or [np.zeros(0)]
+        for at in range(0, len(pairs), _PAIRS):
+            chunk = pairs[at : at + _PAIRS]
+            alike = _similarities(clean, chunk, starts=starts)
+            close = np.abs(alike - dedup.similarity) < doubt
+            unsure = np.concatenate((unsure, chunk[close]))
+            sure = np.concatenate((sure, chunk[~close & (alike >= dedup.similarity)]))
+    parts = np.searchsorted(starts, unsure, side="right")
+    unsure = unsure[np.lexsort((parts[:, 0], parts[:, 1]))]  # neighbours open the same parts
+    tasks = [
+        _Comparison(
+            directory=directory, pairs=unsure[at : at + _TEXT_PAIRS], starts=starts, n=dedup.ngram
         )
-        close = np.abs(alike - dedup.similarity) < _UNSURE
-        unsure = np.concatenate((unsure, pairs[close]))
-        sure = np.concatenate((sure, pairs[~close & (alike >= dedup.similarity)]))
-    true = _true_similarities(clean, unsure, starts=starts, n=dedup.ngram)
+        for at in range(0, len(unsure), _TEXT_PAIRS)
+    ]
+    true = np.concatenate([np.zeros(0), *workers.in_order(_true_similarities, tasks)])
     return np.concatenate((sure, unsure[true >= dedup.similarity]))
 
 
 def _similarities(clean: list[Part], pairs: Int64, *, starts: Int64) -> npt.NDArray[np.float64]:
     documents, back = np.unique(pairs, return_inverse=True)
-    part_of = np.searchsorted(starts, documents, side="right") - 1
-    rows = [
-        clean[part].array("signatures")[documents[part_of == part] - starts[part]]
-        for part in np.unique(part_of).tolist()
-    ]
-    if not rows:
-        return np.zeros(0)
-    signatures = np.concatenate(rows)
+    signatures = np.zeros((len(documents), BINS), dtype=np.uint16)
+    for part, inside in _by_part(documents, starts):
+        signatures[inside] = clean[part].array("signatures")[documents[inside] - starts[part]]
     back = back.reshape(-1, 2)
     return similarity(signatures[back[:, 0]], signatures[back[:, 1]])
 
 
-def _true_similarities(
-    clean: list[Part], pairs: Int64, *, starts: Int64, n: int
-) -> npt.NDArray[np.float64]:
-    """Jaccard similarity of the n-grams themselves, for pairs the signatures are unsure of [P]."""
-    result = np.zeros(len(pairs))
-    for start in range(0, len(pairs), _TEXT_PAIRS):
-        chunk = pairs[start : start + _TEXT_PAIRS]
-        documents = np.unique(chunk)
-        part_of = np.searchsorted(starts, documents, side="right") - 1
-        sets: dict[int, UInt64] = {}
-        for part in np.unique(part_of).tolist():
-            wanted = documents[part_of == part]
-            texts = clean[part].rows().column("text").take(pa.array(wanted - starts[part]))
-            for document, text in zip(wanted.tolist(), texts.to_pylist(), strict=True):
-                compared = folded(points([cast("str", text)]))
-                hashes = [found for found, _, _ in grams(compared, n)]
-                sets[document] = np.unique(np.concatenate(hashes))
-        for place, (one, other) in enumerate(chunk.tolist(), start=start):
-            common = len(np.intersect1d(sets[one], sets[other], assume_unique=True))
-            result[place] = common / (len(sets[one]) + len(sets[other]) - common)
+def _by_part(documents: Int64, starts: Int64) -> Iterator[tuple[int, slice]]:
+    """The part of each run of sorted documents."""
+    bounds = np.searchsorted(documents, starts)
+    for part in np.flatnonzero(np.diff(bounds)).tolist():
+        yield part, slice(int(bounds[part]), int(bounds[part + 1]))
+
+
+def _true_similarities(task: _Comparison) -> npt.NDArray[np.float64]:
+    """Jaccard similarity of the n-grams themselves [P]."""
+    documents = np.unique(task.pairs)
+    sets: dict[int, UInt64] = {}
+    for number, inside in _by_part(documents, task.starts):
+        wanted = documents[inside]
+        rows = Part(task.directory, CLEAN, number).rows().column("text")
+        texts = rows.take(pa.array(wanted - task.starts[number])).to_pylist()
+        for document, text in zip(wanted.tolist(), cast("list[str]", texts), strict=True):
+            hashes = [found for found, _, _ in grams(folded(points([text])), task.n)]
+            sets[document] = np.unique(np.concatenate(hashes))
+    result = np.zeros(len(task.pairs))
+    for place, (one, other) in enumerate(task.pairs.tolist()):
+        common = len(np.intersect1d(sets[one], sets[other], assume_unique=True))
+        result[place] = common / (len(sets[one]) + len(sets[other]) - common)
     return result
 
 
 def _drop(pairs: Int64, verdicts: npt.NDArray[np.uint8]) -> None:
     """Going forward, drop what is like an earlier document that stays."""
-    order = np.lexsort((pairs[:, 0], pairs[:, 1]))
-    for earlier, later in pairs[order].tolist():
-        if verdicts[earlier] == STAYS and verdicts[later] == STAYS:
-            verdicts[later] = NEAR
+    ordered = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+    for at in range(0, len(ordered), _PAIRS):
+        for earlier, later in ordered[at : at + _PAIRS].tolist():
+            if verdicts[earlier] == STAYS and verdicts[later] == STAYS:
+                verdicts[later] = NEAR
 
 
-def _join(groups: UInt64, links: Int64) -> npt.NDArray[np.bool_]:
-    """Join the groups of linked documents in place; say which documents are concerned."""
-    linked = groups[links]
-    linked = linked[linked[:, 0] != linked[:, 1]]
-    parent: dict[int, int] = {}
+def _names(groups: UInt64, links: UInt64) -> Int64:
+    """The first document of all groups that are linked with each document's [D].
 
-    def root(group: int) -> int:
-        while (above := parent.setdefault(group, group)) != group:
-            parent[group] = parent[above]
-            group = above
-        return group
-
-    for one, other in linked.tolist():
-        first, second = root(one), root(other)
-        if first != second:
-            parent[second] = first
-    if not parent:
-        return np.zeros(len(groups), dtype=np.bool_)
-    known = np.array(sorted(parent), dtype=np.uint64)
-    roots = np.array([root(group) for group in known.tolist()], dtype=np.uint64)
-    at = np.minimum(np.searchsorted(known, groups), len(known) - 1)
-    joined = known[at] == groups
-    groups[joined] = roots[at[joined]]
-    return joined
+    Args:
+        groups: hash of the group of each document [D].
+        links: pairs of group hashes that belong together; some may have no document left [P, 2].
+    """
+    known, place = np.unique(np.concatenate((groups, links.reshape(-1))), return_inverse=True)
+    none = len(groups)
+    first = np.full(len(known), none, dtype=np.int64)
+    np.minimum.at(first, place[: len(groups)], np.arange(len(groups)))
+    ends = place[len(groups) :].reshape(-1, 2)
+    while True:  # as many rounds as a chain of links is long, at most
+        lowest = first[ends].min(axis=1)
+        before = first.copy()
+        np.minimum.at(first, ends[:, 0], lowest)
+        np.minimum.at(first, ends[:, 1], lowest)
+        if np.array_equal(before, first):
+            return first[place[:none]]

@@ -22,7 +22,6 @@ from minna.artifact import replace_file
 from minna.corpus.passes.clean import READINGS
 from minna.corpus.passes.select import REASONS, STAYS, Selection
 from minna.corpus.passes.stage import Part
-from minna.corpus.points import UInt64
 from minna.corpus.settings import BuildSettings
 from minna.corpus.statistics import (
     EXAMPLE_CHARACTERS,
@@ -47,13 +46,16 @@ _SAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A run of rows of one clean part, with what was decided about each."""
+    """A run of rows of one clean part, with what was decided about each.
+
+    Attributes:
+        names: row -> name of its group, where that is not its own.
+    """
 
     part: int
     start: int
     verdicts: npt.NDArray[np.uint8]
-    groups: UInt64
-    joined: npt.NDArray[np.bool_]
+    names: dict[int, str]
 
 
 @dataclass(kw_only=True)
@@ -78,6 +80,7 @@ def write_all(
     licence: str,
 ) -> Statistics:
     """Write every file that is missing; return what was counted in all of them."""
+    names = _Names(selection, directory)
     tasks = [
         WriteTask(
             directory=directory,
@@ -85,7 +88,7 @@ def write_all(
             source=source,
             licence=licence,
             settings=settings,
-            pieces=_pieces(selection, start, stop),
+            pieces=_pieces(selection, names, start, stop),
         )
         for number, (start, stop) in enumerate(_ranges(selection, settings.shard_documents))
     ]
@@ -121,7 +124,7 @@ def _ranges(selection: Selection, most: int) -> Iterator[tuple[int, int]]:
         start, rows_before, size_before = stop, int(rows[stop - 1]), int(size[stop - 1])
 
 
-def _pieces(selection: Selection, start: int, stop: int) -> list[Piece]:
+def _pieces(selection: Selection, names: _Names, start: int, stop: int) -> list[Piece]:
     pieces: list[Piece] = []
     first = int(np.searchsorted(selection.starts, start, side="right")) - 1
     for part in range(first, len(selection.starts) - 1):
@@ -135,11 +138,32 @@ def _pieces(selection: Selection, start: int, stop: int) -> list[Piece]:
                     part=part,
                     start=begin - low,
                     verdicts=selection.verdicts[begin:end],
-                    groups=selection.groups[begin:end],
-                    joined=selection.joined[begin:end],
+                    names=names.of(begin, end),
                 )
             )
     return pieces
+
+
+class _Names:
+    """Names of the groups that were joined: of the first document in each."""
+
+    def __init__(self, selection: Selection, directory: Path) -> None:
+        self._names = selection.names
+        self._others = np.flatnonzero(selection.names != np.arange(len(selection.names)))
+        wanted = np.unique(selection.names[self._others])
+        bounds = np.searchsorted(wanted, selection.starts)
+        self._told: dict[int, str] = {}
+        for part in np.flatnonzero(np.diff(bounds)).tolist():
+            here = wanted[bounds[part] : bounds[part + 1]]
+            rows = Part(directory, "clean", part).rows().column("group")
+            names = rows.take(pa.array(here - selection.starts[part])).to_pylist()
+            self._told.update(zip(here.tolist(), cast("list[str]", names), strict=True))
+
+    def of(self, begin: int, end: int) -> dict[int, str]:
+        """Row (counted from `begin`) -> name, of documents that do not name their group."""
+        first, last = np.searchsorted(self._others, [begin, end])
+        others = self._others[first:last].tolist()
+        return {number - begin: self._told[int(self._names[number])] for number in others}
 
 
 def _write(task: WriteTask) -> None:
@@ -186,14 +210,14 @@ def _rows(task: WriteTask, statistics: Statistics) -> Iterator[_Row]:
         taken = part.rows().slice(piece.start, len(piece.verdicts))
         columns = [cast("list[Any]", column.to_pylist()) for column in taken.columns]
         bins = part.array("documents")["bins"][piece.start :][: len(piece.verdicts)].tolist()
-        decided = zip(piece.verdicts.tolist(), piece.groups.tolist(), piece.joined.tolist())  # noqa: B905
-        rows = zip(zip(*columns, strict=True), decided, bins, strict=True)
-        for (identity, own, language, licence, meta, text, ruby), decision, place in rows:
-            verdict, group_hash, joined = decision
+        rows = zip(zip(*columns, strict=True), piece.verdicts.tolist(), bins, strict=True)
+        for number, (row, verdict, place) in enumerate(rows):
+            own: str
+            identity, own, language, licence, meta, text, ruby = row
             if verdict != STAYS:
                 statistics.drop(REASONS[verdict], text)
                 continue
-            group = f"near-{group_hash:016x}" if joined else own
+            group = piece.names.get(number, own)
             split = split_of(group, valid=settings.valid, test=settings.test)
             terms = licence or task.licence
             size = len(text.encode())
@@ -201,7 +225,7 @@ def _rows(task: WriteTask, statistics: Statistics) -> Iterator[_Row]:
             count(statistics.languages, language)
             count(statistics.language_bytes, language, size)
             count(statistics.licences, terms)
-            statistics.regrouped += joined
+            statistics.regrouped += group != own
             orthography = json.loads(meta).get("orthography")
             if orthography:
                 count(statistics.orthographies, orthography)
