@@ -267,6 +267,25 @@ def splits_of(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.full
+def test_the_whole_of_aozora_is_clean_and_its_readings_stand_where_they_say(tmp_path, shared_data):
+    import pyarrow.parquet as pq
+
+    archive = shared_data / "aozora" / "aozora.tar.xz"
+    out = tmp_path / "aozora"
+    report = build_corpus(settings=BuildSettings(source="aozora", path=archive), out=out)
+    count = read_manifest(report).counts
+    assert count["read"].value == 6110
+    assert count["documents"].value > 6000
+    assert count["readings"].value > 1_000_000
+    clean = {document.id: document.text for document in texts(out, split="all")}
+    for mark, most in {"［＃": 0, "底本：": 0, "入力：": 0, "校正：": 0, "《": 5, "｜": 4}.items():
+        assert sum(mark in text for text in clean.values()) <= most, mark
+    for file in (out / "readings").iterdir():
+        for row in pq.read_table(file).to_pylist():
+            assert clean[row["id"]].startswith(row["base"], row["start"])
+
+
 def test_the_same_call_again_does_nothing_and_another_setting_builds_again(
     tmp_path, sentences, monkeypatch
 ):
