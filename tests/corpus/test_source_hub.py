@@ -120,13 +120,17 @@ def test_an_interrupted_download_goes_on_at_the_block_where_it_broke(
     assert gets[1].endswith("bytes=10000-")
 
 
-def test_the_licence_is_the_card_s_else_the_one_of_the_settings(hub: FakeHub) -> None:
+def test_the_licence_is_the_card_s_else_the_one_of_the_settings(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
     repository = hub.repositories[NAME]
     repository.commit(FILES)
     assert source().licences[0].licence == "not stated"
     assert source(licence="mine").licences[0].licence == "mine"
+    assert "is not used" not in capsys.readouterr().err
     repository.card = {"license": ["cc-by-sa-3.0", "gfdl"]}
     assert source(licence="mine").licences[0].licence == "cc-by-sa-3.0, gfdl"
+    assert "licence='mine' is not used" in capsys.readouterr().err
 
 
 def test_a_row_without_text_is_counted_and_a_file_of_another_layout_refused(hub: FakeHub) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Final
 from minna.artifact import Licence
 from minna.corpus.card_blocks import Share
 from minna.corpus.settings import BuildSettings
+from minna.corpus.sources import CHOICES, settings_read
 from minna.corpus.statistics import Statistics
 
 NONE: Final = "—"
 """Stands where there is no value."""
 _NOT_OF_THE_TEXT: Final = frozenset({"path", "workers", "part_bytes"})
-"""Settings that the corpus does not depend on, or that name a place on one machine."""
+"""Settings that no corpus depends on, or that name a place on one machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,9 @@ class Facts:
 def facts_of(
     statistics: Statistics, *, name: str, licences: Sequence[Licence], settings: BuildSettings
 ) -> Facts:
-    """Gather what a card is told from."""
-    resolved = {
-        key: value for key, value in asdict(settings).items() if key not in _NOT_OF_THE_TEXT
-    }
+    """Gather what a card is told from; settings that the source does not read are none of it."""
+    silent = _NOT_OF_THE_TEXT | (CHOICES - settings_read(settings.source))
+    resolved = {key: value for key, value in asdict(settings).items() if key not in silent}
     return Facts(name=name, statistics=statistics, licences=licences, settings=resolved)
 
 

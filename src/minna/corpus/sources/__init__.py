@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from minna.corpus.settings import BuildSettings
 from minna.corpus.sources import dumps
@@ -18,6 +18,7 @@ from minna.corpus.sources.tatoeba import Tatoeba
 from minna.errors import UsageError, nearest
 
 __all__ = [
+    "CHOICES",
     "DESCRIPTIONS",
     "SOURCES",
     "RawDocument",
@@ -26,25 +27,67 @@ __all__ = [
     "Source",
     "content_id",
     "open_source",
+    "settings_read",
 ]
+
+
+CHOICES: Final = frozenset(
+    {"documents", "field", "licence", "attribution", "files", "revision", "orthography"}
+)
+"""Settings that some sources read and others do not."""
+
+
+class _Entry(NamedTuple):
+    """A source: how it is opened, and which of `CHOICES` it reads."""
+
+    open: Callable[[BuildSettings], Source]
+    reads: frozenset[str]
 
 
 def open_source(settings: BuildSettings) -> Source:
     """Return the source that the settings name.
 
     Raises:
-        UsageError: no such source, or it needs a path and got none.
+        UsageError: no such source, it needs a path and got none, or a setting was given that it
+            does not read.
         DataError: the path holds nothing the source can read.
     """
-    if settings.source.startswith(PREFIX):
-        return _hub(settings)
-    if settings.source not in _TABLE:
+    entry = _entry(settings.source)
+    if entry is None:
         raise UsageError(
             f"{settings.source!r} is not a source (known: {', '.join(SOURCES)}, {PREFIX}OWNER/NAME)"
             + nearest(settings.source, SOURCES),
             remedy="use one of these names, or `local --from PATH` for your own files",
         )
-    return _TABLE[settings.source](settings)
+    _refuse_unread(settings, reads=entry.reads)
+    return entry.open(settings)
+
+
+def settings_read(source: str) -> frozenset[str]:
+    """Which of `CHOICES` a source reads; none, where it is not one of ours."""
+    entry = _entry(source)
+    return entry.reads if entry else frozenset()
+
+
+def _entry(source: str) -> _Entry | None:
+    return _HUB if source.startswith(PREFIX) else _TABLE.get(source)
+
+
+def _refuse_unread(settings: BuildSettings, *, reads: frozenset[str]) -> None:
+    """A setting that is ignored would be believed to have worked."""
+    defaults = BuildSettings(source=settings.source)
+    for name in sorted(CHOICES):
+        value = getattr(settings, name)
+        if name in reads or value == getattr(defaults, name):
+            continue
+        readers = [known for known, entry in _TABLE.items() if name in entry.reads]
+        if name in _HUB.reads:
+            readers.append(f"{PREFIX}OWNER/NAME")
+        raise UsageError(
+            f"the source {settings.source} does not read {name}, and {name}={value!r} was given "
+            f"({name} is read by {', '.join(readers)})",
+            remedy=f"leave {name} out, or use one of these sources",
+        )
 
 
 def _place(settings: BuildSettings) -> Path:
@@ -84,6 +127,14 @@ def _local(settings: BuildSettings) -> Source:
     )
 
 
+class _DumpReader(Protocol):
+    def __call__(self, path: Path, *, files: str) -> Source: ...
+
+
+def _dump(read: _DumpReader) -> Callable[[BuildSettings], Source]:
+    return lambda settings: read(_place(settings), files=settings.files)
+
+
 def _pairs(settings: BuildSettings) -> Source:
     return Pairs(
         _place(settings),
@@ -93,17 +144,24 @@ def _pairs(settings: BuildSettings) -> Source:
     )
 
 
-_TABLE: Final[dict[str, Callable[[BuildSettings], Source]]] = {
-    "tatoeba": lambda settings: Tatoeba(settings.path),
-    "aozora": lambda settings: Aozora(_place(settings), orthography=settings.orthography),
-    "wikipedia": lambda settings: dumps.wikipedia(_place(settings), files=settings.files),
-    "cc100": lambda settings: dumps.cc100(_place(settings), files=settings.files),
-    "c4": lambda settings: dumps.c4(_place(settings), files=settings.files),
-    "pile": lambda settings: dumps.pile(_place(settings), files=settings.files),
-    "redpajama": lambda settings: dumps.redpajama(_place(settings), files=settings.files),
-    "pairs": _pairs,
-    "debian": lambda settings: Debian(_place(settings), files=settings.files),
-    "local": _local,
+_TERMS: Final = frozenset({"licence", "attribution"})
+_FILES: Final = frozenset({"files"})
+_TEXT: Final = frozenset({"documents", "field", "files"})
+_HUB: Final = _Entry(_hub, _TEXT | _TERMS | {"revision"})
+_TABLE: Final[dict[str, _Entry]] = {
+    "tatoeba": _Entry(lambda settings: Tatoeba(settings.path), frozenset()),
+    "aozora": _Entry(
+        lambda settings: Aozora(_place(settings), orthography=settings.orthography),
+        frozenset({"orthography"}),
+    ),
+    "wikipedia": _Entry(_dump(dumps.wikipedia), _FILES),
+    "cc100": _Entry(_dump(dumps.cc100), _FILES),
+    "c4": _Entry(_dump(dumps.c4), _FILES),
+    "pile": _Entry(_dump(dumps.pile), _FILES),
+    "redpajama": _Entry(_dump(dumps.redpajama), _FILES),
+    "pairs": _Entry(_pairs, _FILES | _TERMS),
+    "debian": _Entry(lambda settings: Debian(_place(settings), files=settings.files), _FILES),
+    "local": _Entry(_local, _TEXT | _TERMS),
 }
 
 SOURCES: Final = tuple(_TABLE)

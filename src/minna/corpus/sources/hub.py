@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from minna.artifact import Licence
-from minna.console import say
+from minna.console import say, warn
 from minna.corpus.sources.files import format_of, matching
 from minna.corpus.sources.local import FACTS, facts_beside
 from minna.corpus.sources.rows import Layout, file_shard
@@ -125,10 +125,13 @@ class Hub:
                 self._repository, revision=self._revision, timeout=_SECONDS
             )
         names = sorted(sibling.rfilename for sibling in told.siblings or [])
+        licence = _licence_of(told.card_data)
+        if licence and self._licence not in (licence, _NOT_STATED):
+            warn(f"licence={self._licence!r} is not used: {self.name} itself states {licence}")
         return _Snapshot(
             commit=told.sha or self._revision,
             files=_data_files(names, pattern=self._pattern, where=self.name),
-            licence=_licence_of(told.card_data),
+            licence=licence,
         )
 
 
