@@ -5,14 +5,14 @@ import json
 import lzma
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import open_source, rows
+from minna.corpus.sources import content_id, open_source, rows
 from minna.errors import DataError, UsageError
 
 TEXT = "一行目です。\n二行目です。\n\n\n三行目です。\n"
@@ -99,6 +99,21 @@ def test_facts_beside_the_text_go_into_meta_and_a_language_code_is_taken(tmp_pat
     assert [document.meta for document in documents] == [{"title": "題", "url": "u"}] * 2
     assert [document.language for document in documents] == ["ja", "ja"]
     assert documents[0].id == documents[1].id  # the same text is the same document
+
+
+@pytest.mark.parametrize("documents", ["line", "blank-line"])
+def test_the_id_of_a_line_or_block_does_not_hold_its_line_end(
+    tmp_path: Path, documents: Literal["line", "blank-line"]
+) -> None:
+    gap = "\n" if documents == "line" else "\n\n"
+    text = gap.join(["一。", "二。", "一。"])  # no line end behind the last
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    (tmp_path / "b.txt").write_bytes(text.replace("\n", "\r\n").encode())
+    (tmp_path / "c.jsonl").write_text('{"text": "一。"}\n', encoding="utf-8")
+    source = open_source(BuildSettings(source="local", path=tmp_path, documents=documents))
+    ids = [document.id for shard in source.shards() for document in shard.documents()]
+    one, two = (content_id(word.encode()) for word in ("一。", "二。"))
+    assert ids == [one, two, one] * 2 + [one]
 
 
 def test_parsing_is_a_picklable_function_and_gives_the_same_in_another_process(

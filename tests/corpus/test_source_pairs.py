@@ -14,7 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from minna.corpus import BuildSettings
-from minna.corpus.sources import RawDocument, open_source, pairs, spaces, streams
+from minna.corpus.sources import (
+    RawDocument,
+    content_id,
+    open_source,
+    pairs,
+    spaces,
+    streams,
+)
 from minna.errors import DataError
 
 EN = ["I like cats.", "A dog runs.", ""]
@@ -88,6 +95,19 @@ def test_translations_of_one_english_sentence_share_a_group(tmp_path: Path) -> N
     groups = [document.group for document in documents(tmp_path)]
     assert groups[0] == groups[1] == groups[2] == groups[3]
     assert len(set(groups)) == 3
+
+
+def test_a_sentence_has_one_id_and_one_group_whatever_line_end_or_file_it_stands_in(
+    tmp_path: Path,
+) -> None:
+    for name, ends in (("unix", "\n"), ("dos", "\r\n")):
+        for side, rows in (("en", ["Hello.", "", ""]), ("ja", ["やあ。", "ね。"])):
+            (tmp_path / f"{name}.{side}").write_bytes(ends.join(rows).encode())
+    (tmp_path / "table.tsv").write_text("Hello.\tやあ。\n\tね。\n", encoding="utf-8")
+    found = documents(tmp_path)
+    assert len(found) == 12
+    assert len({(row.id, row.group) for row in found if row.text != ""}) == 3
+    assert found[1].id == content_id("やあ。".encode())
 
 
 @pytest.mark.parametrize(("english", "japanese"), [(3, 5), (5, 3)])

@@ -26,7 +26,13 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 from minna.artifact import Licence
 from minna.corpus.sources import spaces
 from minna.corpus.sources.files import format_of, matching, visible_files
-from minna.corpus.sources.rows import BadDocumentError, json_object, parquet_rows, unusable
+from minna.corpus.sources.rows import (
+    READER,
+    BadDocumentError,
+    json_object,
+    parquet_rows,
+    unusable,
+)
 from minna.corpus.sources.source import RawDocument, Shard, content_id
 from minna.corpus.sources.streams import (
     COMPRESSIONS,
@@ -99,7 +105,8 @@ class Pairs:
 
     def identity(self) -> dict[str, Any]:
         """Hash over the names and contents of the files."""
-        return describe_files([file for part in self._parts for file in part.files])
+        files = [file for part in self._parts for file in part.files]
+        return describe_files(files) | {"reader": READER}
 
     def shards(self) -> Sequence[Shard]:
         """One stem, or one table, is one shard."""
@@ -197,19 +204,21 @@ def _read(part: _Part) -> Iterator[Half]:
     english = spaces.english_state(_readable(pair.en for pair in head))
     japanese = spaces.japanese_state(_readable(pair.ja for pair in head))
     for pair in itertools.chain(head, pairs):
-        group = _group_of(pair)
-        yield Half(pair.line, "en", pair.en, group, english, pair.problem, pair.identity)
-        yield Half(pair.line, "ja", pair.ja, group, japanese, pair.problem, pair.identity)
+        # a side is the same document in a file, in a table, and with another line end behind it
+        en, ja = pair.en.strip(b"\r\n"), pair.ja.strip(b"\r\n")
+        group = _group_of(en, ja, identity=pair.identity)
+        yield Half(pair.line, "en", en, group, english, pair.problem, pair.identity)
+        yield Half(pair.line, "ja", ja, group, japanese, pair.problem, pair.identity)
 
 
 def _readable(lines: Iterable[bytes]) -> Iterator[str]:
     return (line.decode("utf-8", "replace") for line in lines)
 
 
-def _group_of(pair: Pair) -> str:
+def _group_of(en: bytes, ja: bytes, *, identity: str) -> str:
     """All translations of one English sentence; without one, of one Japanese sentence."""
-    letters = re.sub(rb"[\W_]+", b"", pair.en.lower())
-    return f"pairs-{content_id(letters or pair.ja or pair.identity.encode())}"
+    letters = re.sub(rb"[\W_]+", b"", en.lower())
+    return f"pairs-{content_id(letters or ja or identity.encode())}"
 
 
 def _two_files(english: Path, japanese: Path) -> Iterator[Pair]:
@@ -320,7 +329,7 @@ def _parse(half: Half, *, name: str) -> RawDocument:
     if len(half.content) > LARGEST:
         return unusable(content_id(half.content), problem="too_large", where=where)
     try:
-        text = decode_utf8(half.content, name=where).strip("\r\n")
+        text = decode_utf8(half.content, name=where)
     except DataError:
         return unusable(content_id(half.content), problem="undecodable", where=where)
     if half.state == "tokenised":

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, cast
 
 from minna.corpus.sources.files import format_of
 from minna.corpus.sources.source import RawDocument, Shard, content_id
@@ -30,6 +30,9 @@ from minna.corpus.sources.streams import (
     open_bytes,
 )
 from minna.errors import DataError, nearest
+
+READER: Final = 2
+"""Part of the identity: raise it when rows become other documents, ids or languages."""
 
 _BATCH = 64  # rows of parquet at once: long documents have 300 kB, and memory must stay small
 _NAME_THE_FIELD = (
@@ -99,9 +102,9 @@ class Layout:
     documents: Literal["file", "line", "blank-line"] = "blank-line"
     bad: Literal["count", "refuse"] = "count"
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str | int]:
         """What of it decides the documents, for the identity of a source."""
-        return {"documents": self.documents, "field": self.field}
+        return {"documents": self.documents, "field": self.field, "reader": READER}
 
 
 def file_shard(name: str, *, fetch: Callable[[], Path], layout: Layout) -> Shard:
@@ -196,7 +199,9 @@ def _has_something(piece: Piece) -> bool:
 def _parse_text(piece: Piece, *, name: str, where: str, layout: Layout) -> RawDocument:
     del where
     text = decoded(piece, name=name)
-    return _document(text, facts=Facts("", {}), layout=layout)
+    # a line or block is the same document with a line end behind it, with another one, or with none
+    content = text if layout.documents == "file" else text.rstrip("\r\n")
+    return _document(text, facts=Facts("", {}), layout=layout, content=content)
 
 
 # ---- JSON lines
@@ -341,8 +346,11 @@ def _parse_row(row: Row, *, name: str, where: str, layout: Layout) -> RawDocumen
     return _document(text, facts=layout.describe(row.values), layout=layout)
 
 
-def _document(text: str, *, facts: Facts, layout: Layout) -> RawDocument:
-    identity = content_id(text.encode("utf-8", "surrogatepass"))
+def _document(
+    text: str, *, facts: Facts, layout: Layout, content: str | None = None
+) -> RawDocument:
+    """The document of a text; `content` is what it is known by, where that is not all of it."""
+    identity = content_id((text if content is None else content).encode("utf-8", "surrogatepass"))
     return RawDocument(
         id=identity,
         group=identity,
