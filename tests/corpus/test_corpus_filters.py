@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -199,6 +201,21 @@ def test_a_word_list_is_known_by_its_content_and_not_by_its_name(tmp_path):
     hashes = [resolved(FilterSettings(words=(file,)))["words"] for file in (one, two, three)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert resolved(FilterSettings())["words"] == ""
+
+
+def test_a_word_list_that_was_edited_is_read_again_in_the_same_process(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("賭博場\n", encoding="utf-8")
+    told = file.stat()
+    text = "昨日は雀荘と賭博場の話をしました。"
+    unwanted = {"words": (file,), "max_words": 100}
+    assert dropped(text.replace("雀荘", "会社"), "ja", **unwanted) is None
+    file.write_text("ポーカ\n", encoding="utf-8")  # as long, in the same file, at the same time
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns))
+    unwanted["max_words"] = 1
+    assert dropped(text, "ja", **unwanted) is None
+    file.write_text("ポーカ\n雀荘\n", encoding="utf-8")
+    assert dropped(text, "ja", **unwanted) == "words"
 
 
 def test_word_lists_that_cannot_be_used_are_refused(tmp_path):
