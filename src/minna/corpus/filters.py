@@ -348,8 +348,6 @@ FILTERS: Final = _OF_ALL + _OF_ONE_LANGUAGE
 """All filters, in the order in which they are asked."""
 
 LANGUAGE: Final = "language"
-LANGUAGE_REASON: Final = "in another language than asked for"
-LANGUAGE_REASON_JA: Final = "求める言語の文書ではない"
 """The reason without a threshold, asked between the filters of all languages and those of one."""
 
 
