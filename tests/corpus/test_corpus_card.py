@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from minna.artifact import Licence
-from minna.corpus import japanese
+from minna.corpus import filters, japanese
 from minna.corpus.card import LEGAL_NOTES, LEGAL_NOTES_JA, accounting, write_card, write_dropped
 from minna.corpus.card_blocks import (
     Code,
@@ -24,11 +24,12 @@ from minna.corpus.card_blocks import (
     shown,
 )
 from minna.corpus.card_facts import Facts, facts_of, shown_value
-from minna.corpus.card_method import duplicates
+from minna.corpus.card_method import DOUBT, duplicates
 from minna.corpus.card_plots import Series, bars, fitted, histogram
 from minna.corpus.card_sections import sections
-from minna.corpus.card_words import NORMALISATION_JA
-from minna.corpus.filters import FILTERS
+from minna.corpus.card_words import NORMALISATION_JA, REASONS
+from minna.corpus.filters import FILTERS, LANGUAGE
+from minna.corpus.passes import select
 from minna.corpus.settings import BuildSettings
 from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics
 
@@ -284,9 +285,37 @@ def test_near_duplicates_are_told_with_what_the_search_misses() -> None:
         "バンド 21 本",
     ):
         assert words in told, words
+    assert DOUBT == select._UNSURE  # pyright: ignore[reportPrivateUsage]
+    for words in (
+        "estimated from 128 values", "within 0.15 of the threshold, the n-grams themselves",
+        "差が 0.15 未満の組は、n-gram そのものを比べて",
+    ):  # fmt: skip
+        assert words in told, words
+    paragraphs = near(paragraph_characters=60)
+    assert "the estimate decides" in paragraphs and "この推定値で判定" in paragraphs
+    assert "n-grams themselves" not in paragraphs
     assert "'0.85'" in near(similarity=0.85)
     assert "4 were put into" in near(near="group") and "4 件" in near(near="group")
     assert "were not looked for" in near(near="off") and "MinHash" not in near(near="off")
+
+
+def test_changes_are_told_as_those_of_all_texts_that_were_read(tmp_path: Path) -> None:
+    for text in written(tmp_path, statistics()):
+        for words in (
+            "What was changed in the texts that were read", "読み込んだ文書に加えた変更",
+            "those of documents that were dropped later count too", "あとで除いた文書の分も含みます",
+            "2 of the documents that were read hold a masked place",
+        ):  # fmt: skip
+            assert words in text, words
+        assert "in what stayed" not in text and "残した文書に加えた変更" not in text
+
+
+def test_every_reason_has_its_words_in_one_place() -> None:
+    names = {rule.name for rule in FILTERS}
+    assert not names & set(REASONS)
+    assert LANGUAGE in REASONS
+    told = [text for text, value in vars(filters).items() if isinstance(value, str) and value]
+    assert not [name for name in told if "REASON" in name]
 
 
 def test_decontamination_is_told_by_the_names_of_the_sets_and_not_by_their_place() -> None:

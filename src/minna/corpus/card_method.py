@@ -19,6 +19,16 @@ from minna.corpus.minhash import BINS
 
 SPLITS: Final = ("train", "valid", "test")
 _SIMILARITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
+DOUBT: Final = 0.15
+"""So near the threshold, select.py does not trust the estimate."""
+_COMPARED: Final = Words(
+    f"where it is within {DOUBT} of the threshold, the n-grams themselves are compared.",
+    f"推定値としきい値の差が {DOUBT} 未満の組は、n-gram そのものを比べて判定します。",
+)
+_ESTIMATED: Final = Words(
+    "the estimate decides, since paragraphs are taken out before texts could be compared.",
+    "先に段落を取り除くため本文どうしは比べられず、この推定値で判定します。",
+)
 
 
 def contamination_words(facts: Facts) -> list[Words]:
@@ -72,16 +82,17 @@ def _near(dedup: Mapping[str, Any]) -> list[Words | Table]:
     n, bands, rows = dedup["ngram"], dedup["bands"], dedup["rows"]
     threshold, letters = dedup["similarity"], dedup["letters"]
     error = percent(math.sqrt(threshold * (1 - threshold) / BINS))
+    decided = _ESTIMATED if dedup.get("paragraph_characters") else _COMPARED
     how = Words(
         f"Nearly the same: a Jaccard similarity of {threshold} or more between their sets of "
         f"{n}-grams of letters, in texts of {letters} letters or more. Candidates share one of "
-        f"{bands} bands of {rows} MinHash values; their similarity is then estimated from {BINS} "
-        f"values, with a standard error of {error} at the threshold. A pair of similarity J shares "
-        f"no band, and is missed, with probability (1 − J^{rows})^{bands}:",
+        f"{bands} bands of {rows} MinHash values. Their similarity is estimated from {BINS} "
+        f"values, with a standard error of {error} at the threshold; {decided.en} A pair of "
+        f"similarity J shares no band, and is missed, with probability (1 − J^{rows})^{bands}:",
         f"{letters} 文字以上の文書について、{n} 文字の n-gram の集合の Jaccard 係数が "
         f"{threshold} 以上のものを、ほぼ同じとみなします。MinHash の値 {rows} 個からなるバンド "
         f"{bands} 本のうち一本でも一致したものを候補とし、{BINS} 個の値から類似度を推定します"
-        f"（しきい値での標準誤差は {error} です）。"
+        f"（しきい値での標準誤差は {error} です）。{decided.ja}"
         f"類似度 J の組がどのバンドでも一致せず、見落とされる確率は (1 − J^{rows})^{bands} です。",
     )
     points = sorted({*_SIMILARITIES, threshold})

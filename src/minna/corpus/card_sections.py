@@ -1,6 +1,6 @@
 """What a card says, section by section, from what a build counted and how it was set.
 
-A reader asks in this order: what is it, what went and why, what was changed in what stayed, what
+A reader asks in this order: what is it, what went and why, what was changed in the texts, what
 does it look like, on which terms, and what is left for me to check. The numbers come from
 `Statistics` and the settings alone, so the same build writes the same bytes.
 """
@@ -237,7 +237,12 @@ def _changed(facts: Facts) -> Section:
         header=(Words("personal data masked", "伏せ字にした個人情報"), Words("places", "箇所")),
         rows=[(say.called(say.PERSONAL, kind), count) for kind, count in by_count(s.masked)],
     )
-    blocks: list[Words | Table | Quotes] = []
+    about = Words(
+        "Lines and masks are counted before documents are dropped: those of documents that were "
+        "dropped later count too.",
+        "行と伏せ字は、文書を除く前に数えています。あとで除いた文書の分も含みます。",
+    )
+    blocks: list[Words | Table | Quotes] = [about] if lines.rows or masked.rows else []
     if lines.rows:
         blocks.append(lines)
         blocks += [
@@ -251,14 +256,16 @@ def _changed(facts: Facts) -> Section:
     else:
         blocks.append(Words("No personal data was masked.", "伏せ字にした個人情報はありません。"))
     blocks += contamination_words(facts)
-    title = Words("What was changed in what stayed", "残した文書に加えた変更")
+    title = Words("What was changed in the texts that were read", "読み込んだ文書に加えた変更")
     return Section(key="changed", title=title, blocks=blocks)
 
 
 def _masked(s: Statistics) -> Words:
     return Words(
-        f"{s.masked_documents:,} documents hold a masked place. Only known forms are found.",
-        f"伏せ字を含む文書は {s.masked_documents:,} 件です。決まった形のものだけを検出しています。",
+        f"{s.masked_documents:,} of the documents that were read hold a masked place. Only known "
+        "forms are found.",
+        f"読み込んだ文書のうち、伏せ字を含むものは {s.masked_documents:,} 件です。決まった形の"
+        "ものだけを検出しています。",
     )
 
 
