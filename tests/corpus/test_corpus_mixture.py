@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from minna import artifact
 from minna.artifact import Licence
 from minna.cli import corpus_mix
-from minna.corpus import read
+from minna.corpus import overlap, read
 from minna.corpus.components import read_mixture, told_again
 from minna.corpus.mixture import MixSettings, mix, parse_weight
 from minna.corpus.overlap import find_overlap
@@ -184,6 +185,40 @@ def test_ids_compared_in_portions_are_the_ids_compared_at_once(tmp_path):
     for one, other in zip(whole.left_out, cut.left_out, strict=True):
         assert np.array_equal(one, other)
     assert [len(one) for one in whole.left_out] == [40, 0]
+
+
+def test_ids_are_read_once_however_many_portions_they_are_compared_in(tmp_path, monkeypatch):
+    corpora = [
+        read.parts(write_corpus(tmp_path / name, japanese(50, first=first)))
+        for name, first in (("a", 0), ("b", 30))
+    ]
+    rows = Counter()
+
+    def counted(part, *, split, columns):
+        for batch in read.part_batches(part, split=split, columns=columns):
+            rows[tuple(columns)] += batch.num_rows
+            yield batch
+
+    monkeypatch.setattr(overlap, "part_batches", counted)
+    assert find_overlap(corpora, ids_at_once=3).shared == 20
+    assert rows["id", "split"] == 100
+
+
+def test_ids_become_the_numbers_they_are_written_as_and_others_are_refused(tmp_path):
+    ids = ["0000000000000000", "ffffffffffffffff", "0123456789abcdef", "fedcba9876543210"]
+    column = pa.array(["x" * 16, *ids])
+    numbers = overlap.id_column(column.slice(1), file=tmp_path / "a.parquet")
+    assert numbers.tolist() == [int(one, 16) for one in ids]
+    for bad in ("", "0" * 15, "0" * 17, "0" * 15 + "g", "0" * 15 + "F", "0" * 13 + "あ", None):
+        with pytest.raises(ArtifactError, match=r"a\.parquet has an id that is not 16 hex digits"):
+            overlap.id_column(pa.array([ids[0], bad]), file=tmp_path / "a.parquet")
+
+
+def test_an_id_twice_in_one_corpus_is_not_shared(tmp_path):
+    twice = write_corpus(tmp_path / "a", [*japanese(5), *japanese(5)])
+    other = write_corpus(tmp_path / "b", english(5))
+    found = find_overlap([read.parts(twice), read.parts(other)])
+    assert found.shared == 0 and [len(one) for one in found.left_out] == [0, 0]
 
 
 def test_a_mixture_is_an_intact_corpus_with_terms_and_a_card_in_two_languages(

@@ -4,27 +4,40 @@ Ids are hashes of raw content, so the same id is the same text. Two Wikipedia du
 share most of theirs, and each may draw its own valid and test: without this, a held-out document of
 one would be trained on through the other.
 
-All ids of 100 M documents are 800 MB of numbers, so they are compared in portions of equal
-remainders, each at most about 4 M ids (80 MB while they are sorted).
+All ids of 100 M documents are 800 MB of numbers, more than should be in memory. So they are dealt
+once, by their remainder, into temporary files of at most about 4 M ids (32 MB, and three times as
+much while they are compared): the same id has the same remainder everywhere. Two corpora of 208,000
+documents in 13 portions take 0.16 s; reading all ids anew for each portion, as strings, took 1.9.
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from minna.corpus.components import id_numbers
 from minna.corpus.read import Part, part_batches
+from minna.errors import ArtifactError
 
 IDS_AT_ONCE = 1 << 22
 
+_DEAL_AT_ONCE: Final = 1 << 20
+_DIGITS: Final = 16
+_NO_DIGIT: Final = 255
+_VALUES: Final = np.full(256, _NO_DIGIT, dtype=np.uint8)
+_VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
+
 _Ids = npt.NDArray[np.uint64]
+_Read = tuple[_Ids, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,44 +67,121 @@ def find_overlap(corpora: Sequence[list[Part]], *, ids_at_once: int = IDS_AT_ONC
     portions = max(1, math.ceil(total / ids_at_once))
     shared = 0
     left_out: list[list[_Ids]] = [[] for _ in corpora]
-    for portion in range(portions):
-        read = [_portion(corpus, portion, portions) for corpus in corpora]
-        common = _in_several([ids for ids, _ in read])
-        shared += len(common)
-        for index, ids in enumerate(_not_to_read(read, common) if len(common) else []):
-            left_out[index].append(ids)
+    with tempfile.TemporaryDirectory(prefix="minna-ids-") as folder:
+        dealt = [_Dealt(Path(folder) / str(n), portions=portions) for n in range(len(corpora))]
+        for corpus, one in zip(corpora, dealt, strict=True):
+            one.fill(corpus)
+        for portion in range(portions):
+            read = [one.portion(portion) for one in dealt]
+            common = _in_several([ids for ids, _ in read])
+            shared += len(common)
+            for index, ids in enumerate(_not_to_read(read, common) if len(common) else []):
+                left_out[index].append(ids)
     nothing = np.zeros(0, dtype=np.uint64)
     return Overlap(
         shared=shared, left_out=[np.sort(np.concatenate([nothing, *ids])) for ids in left_out]
     )
 
 
-def _not_to_read(read: list[tuple[_Ids, npt.NDArray[np.bool_]]], common: _Ids) -> Iterator[_Ids]:
-    held = [np.intersect1d(ids[out], common) for ids, out in read]
-    anywhere = np.unique(np.concatenate(held))
+class _Dealt:
+    """The ids of a corpus on disk, one file for each remainder and one for those held out."""
+
+    def __init__(self, folder: Path, *, portions: int) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._portions = portions
+
+    def fill(self, corpus: list[Part]) -> None:
+        """Read a corpus once."""
+        waiting: list[_Read] = []
+        for part in corpus:
+            for batch in part_batches(part, split="all", columns=["id", "split"]):
+                splits: Any = batch.column(1)
+                held = np.asarray(pc.not_equal(splits, pa.scalar("train")))
+                waiting.append((id_column(batch.column(0), file=part.file), held))
+                if sum(len(ids) for ids, _ in waiting) >= _DEAL_AT_ONCE:
+                    self._deal(waiting)
+                    waiting = []
+        if waiting:
+            self._deal(waiting)
+
+    def _deal(self, waiting: list[_Read]) -> None:
+        ids = np.concatenate([one for one, _ in waiting])
+        held = np.concatenate([one for _, one in waiting])
+        of = ids % np.uint64(self._portions)
+        for portion in np.unique(of).tolist():
+            mine = of == portion
+            for name, chosen in (("all", ids[mine]), ("held", ids[mine & held])):
+                with self._file(portion, name).open("ab") as file:
+                    file.write(chosen.tobytes())
+
+    def portion(self, portion: int) -> tuple[_Ids, _Ids]:
+        """The ids of one remainder, sorted: all, and those that are held out."""
+        return self._read(portion, "all"), self._read(portion, "held")
+
+    def _read(self, portion: int, name: str) -> _Ids:
+        file = self._file(portion, name)
+        if not file.is_file():
+            return np.zeros(0, dtype=np.uint64)
+        return _sorted_set(np.fromfile(file, dtype=np.uint64))
+
+    def _file(self, portion: int, name: str) -> Path:
+        return self._folder / f"{portion}-{name}"
+
+
+def _not_to_read(read: list[tuple[_Ids, _Ids]], common: _Ids) -> Iterator[_Ids]:
+    """Of each corpus the ids that another one holds out; `read` and `common` are sorted sets."""
+    held = [np.intersect1d(out, common, assume_unique=True) for _, out in read]
+    anywhere = _sorted_set(np.concatenate(held))
     kept = np.zeros(0, dtype=np.uint64)
     for (ids, _), mine in zip(read, held, strict=True):
         first = np.setdiff1d(mine, kept, assume_unique=True)
-        kept = np.union1d(kept, first)
-        yield np.setdiff1d(np.intersect1d(ids, anywhere), first, assume_unique=True)
+        kept = np.sort(np.concatenate((kept, first)))
+        shared = np.intersect1d(ids, anywhere, assume_unique=True)
+        yield np.setdiff1d(shared, first, assume_unique=True)
 
 
 def _in_several(every: list[_Ids]) -> _Ids:
-    ids, counts = np.unique(np.concatenate([np.unique(one) for one in every]), return_counts=True)
-    return ids[counts > 1]
+    """What stands in more than one of some sorted sets."""
+    ids = np.sort(np.concatenate(every))
+    return _sorted_set(ids[1:][ids[1:] == ids[:-1]])
 
 
-def _portion(corpus: list[Part], portion: int, portions: int) -> tuple[_Ids, npt.NDArray[np.bool_]]:
-    """The ids of one remainder, and whether each is held out."""
-    ids, held = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.bool_)]
-    for part in corpus:
-        for batch in part_batches(part, split="all", columns=["id", "split"]):
-            numbers = id_numbers(cast("list[str]", batch.column(0).to_pylist()), file=part.file)
-            splits = np.asarray(batch.column(1).to_pylist())
-            mine = numbers % np.uint64(portions) == portion
-            ids.append(numbers[mine])
-            held.append(splits[mine] != "train")
-    return np.concatenate(ids), np.concatenate(held)
+def _sorted_set(ids: _Ids) -> _Ids:
+    """Each once: by sorting, since numpy's own `unique` took 5 times as long."""
+    ids = np.sort(ids)
+    return ids[np.concatenate(([True], ids[1:] != ids[:-1]))[: len(ids)]]
+
+
+def id_column(column: pa.Array[Any], *, file: Path) -> _Ids:
+    """Turn a column of ids into numbers, without a Python string for each.
+
+    Args:
+        column: ids of 16 hex digits.
+        file: where they are from, for the error.
+
+    Raises:
+        ArtifactError: an id is not 16 hex digits.
+    """
+    try:
+        packed = column.cast(pa.binary()).cast(pa.binary(_DIGITS))
+    except pa.ArrowInvalid as error:
+        raise _no_id(file) from error
+    if packed.null_count:
+        raise _no_id(file)
+    content: Any = packed.buffers()[1]
+    letters = np.frombuffer(content, dtype=np.uint8)
+    letters = letters[packed.offset * _DIGITS :][: len(packed) * _DIGITS]
+    values = _VALUES[letters]
+    if (values == _NO_DIGIT).any():
+        raise _no_id(file)
+    return ((values[0::2] << 4) | values[1::2]).view(">u8").astype(np.uint64)
+
+
+def _no_id(file: Path) -> ArtifactError:
+    return ArtifactError(
+        f"{file} has an id that is not {_DIGITS} hex digits", remedy="build that corpus again"
+    )
 
 
 def _rows(part: Part) -> int:
