@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-planted bench-tokenizer clean
+.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-corpus: $(VENV)/.installed  ## cleaning speed and memory beside datatrove
 	$(PYTHON) -m venv $(VENV)-bench-corpus
 	$(VENV)-bench-corpus/bin/python -m pip install --quiet -r bench/env/corpus.txt
 	$(BIN)/python bench/bench_corpus.py --peer-python $(VENV)-bench-corpus/bin/python
+
+bench-cleaning: $(VENV)/.installed  ## what filters, masks and scores do to Tatoeba and Aozora, and how fast
+	$(BIN)/python bench/bench_cleaning.py
 
 bench-planted: $(VENV)/.installed  ## copies, personal data, evaluation texts: planted and found
 	$(BIN)/python bench/bench_planted.py

@@ -127,7 +127,7 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     (tmp_path / "TEXTS" / "a.txt").write_text("\n".join(sentences(1500, seed=1)), encoding="utf-8")
     work = (
         "題\n作者\n\n"
-        + "吾輩《わがはい》は猫である。名前はまだ無い［＃「無い」に傍点］。\n"
+        "吾輩《わがはい》は猫である。名前はまだ無い［＃「無い」に傍点］。\n"
         + "".join(f"{line}\n" for line in sentences(30, seed=2))
         + "\n底本：「本」\n"
     )

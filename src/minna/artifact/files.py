@@ -72,15 +72,12 @@ def disk_error(error: OSError, path: Path) -> ArtifactError:
             f"the disk is full while writing {path}; what was there before is untouched",
             remedy="free some space and run the same command again: it goes on where it stopped",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
-        where = error.filename or path
+    if error.errno in (errno.ENOENT, errno.EMFILE, errno.ENFILE):  # not a fault of writing
         return ArtifactError(
-            f"cannot write {where}: {error.strerror}", remedy="check the path and its rights"
+            f"the work on {path} stopped: {error}",
+            remedy="look at the file the message names, and run the same command again",
         )
-    return ArtifactError(
-        f"the system stopped the work on {path}: {error}",
-        remedy="look at the file the message names, and run the same command again",
-    )
+    return ArtifactError(f"cannot write {path}: {error}", remedy="check the path and its rights")
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -77,15 +77,15 @@ class BuildSettings:
     """Settings of `corpus build`.
 
     Attributes:
-        source: which reader: tatoeba, aozora or local.
-        path: where the data lies; tatoeba alone can fetch its own.
+        source: which reader: a name of `minna list sources`, or hub:OWNER/NAME.
+        path: where the data lies; tatoeba and the hub fetch their own.
         limit: only the first so many documents of the source are read.
         valid: share of groups held out for looking at while training.
         test: share of groups held out for the final numbers.
-        documents: what one document is in a plain-text file of `local`.
-        field: name of the text field (JSON lines) or column (parquet) of `local`.
-        licence: terms of the `local` text, for the card.
-        attribution: whom to credit for the `local` text.
+        documents: what one document is in a plain-text file (local, hub).
+        field: name of the text field (JSON lines) or column (parquet) (local, hub).
+        licence: terms of the text, for the card (local, hub, pairs).
+        attribution: whom to credit (local, hub, pairs).
         files: which files of a folder or of a Hub repository to read, such as "*.parquet" or
             "20231101.ja/*" ("" for all that the source can read).
         revision: branch, tag or commit of a Hub repository; the commit it means is written down.
