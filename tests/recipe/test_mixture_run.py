@@ -22,6 +22,7 @@ SMALL = (
     "model.ffn=64",
     "train.compile=off",
     "train.device=cpu",
+    "train.precision=fp32",  # "auto" is settled by timing, which may differ between two runs
     "train.tokens_per_step=512",
     "train.micro_batch_rows=8",
     "train.save_every=2",
