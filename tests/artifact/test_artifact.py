@@ -169,9 +169,9 @@ def test_a_slip_in_out_cannot_delete_somebodys_work(tmp_path):
 
 def test_two_writers_of_one_directory_are_refused(tmp_path):
     with (
-        artifact.writing(tmp_path / "c", kind="corpus", settings={}),
+        artifact.atomic.writing(tmp_path / "c", kind="corpus", settings={}),
         pytest.raises(ArtifactError, match="another process"),
-        artifact.writing(tmp_path / "c", kind="corpus", settings={}),
+        artifact.atomic.writing(tmp_path / "c", kind="corpus", settings={}),
     ):
         pass
 
@@ -210,3 +210,40 @@ def test_versions_and_commit_are_recorded(tmp_path):
     assert {"python", "minna", "torch", "sentencepiece"} <= set(manifest.versions)
     assert manifest.commit is None or len(manifest.commit) == 40
     assert os.sep not in "".join(manifest.files) or os.sep == "/"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_an_out_that_is_a_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for content in ("one", "two"):
+        with atomic.writing(
+            tmp_path / "link", kind="corpus", settings={"content": content}
+        ) as draft:
+            (draft.path / "a.txt").write_text(content, encoding="utf-8")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a.txt").read_text(encoding="utf-8") == "two"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == [
+        "link",
+        "real",
+    ]
+
+
+@pytest.mark.parametrize("out", ["", ".", "/"])
+def test_an_out_without_a_name_is_refused(out):
+    with (
+        pytest.raises(ArtifactError, match="no name"),
+        atomic.writing(Path(out), kind="corpus", settings={}),
+    ):
+        pass
+
+
+def test_something_else_where_the_work_is_done_is_left_alone(tmp_path):
+    (tmp_path / ".c.partial").mkdir()
+    (tmp_path / ".c.partial" / "mine.txt").write_text("mine", encoding="utf-8")
+    with (
+        pytest.raises(ArtifactError, match="something else lies there"),
+        atomic.writing(tmp_path / "c", kind="corpus", settings={}),
+    ):
+        pass
+    assert (tmp_path / ".c.partial" / "mine.txt").read_text(encoding="utf-8") == "mine"

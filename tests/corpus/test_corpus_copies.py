@@ -19,7 +19,7 @@ from minna.corpus.minhash import (
 from minna.corpus.points import folded, grams, lines, points
 from minna.corpus.settings import ContaminationSettings, DedupSettings
 from minna.corpus.sources import open_source
-from minna.errors import DataError
+from minna.errors import DataError, UsageError
 
 WORDS = [
     "山",
@@ -311,8 +311,25 @@ def test_evaluation_files_are_read_as_they_are(tmp_path):
     )
     assert collect_items((tmp_path,), n=16)[1]["items"] == 3
     (tmp_path / "c.csv").write_text(f"1,{long}\n", encoding="utf-8")
-    with pytest.raises(DataError, match="not CSV"):
+    assert collect_items((tmp_path,), n=16)[1]["items"] == 3  # the same text again
+    (tmp_path / "d.json").write_text("[" * 5000 + "]" * 5000, encoding="utf-8")
+    with pytest.raises(DataError, match=r"d\.json.* cannot be read"):
         collect_items((tmp_path,), n=16)
+
+
+def test_evaluation_data_without_any_text_is_an_error(tmp_path):
+    (tmp_path / "q.json").write_text("[1, NaN]", encoding="utf-8")
+    settings = ContaminationSettings(against=(tmp_path / "q.json",))
+    with pytest.raises(DataError, match="1 files without any text"):
+        built(tmp_path, [prose(1)], contamination=settings)
+
+
+def test_a_corpus_is_not_written_into_its_own_source(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(prose(1), encoding="utf-8")
+    settings = BuildSettings(source="local", path=tmp_path / "in")
+    with pytest.raises(UsageError, match="inside"):
+        build(open_source(settings), out=tmp_path / "in" / "out", settings=settings)
 
 
 def test_edited_evaluation_data_is_read_again_in_the_same_process(tmp_path):

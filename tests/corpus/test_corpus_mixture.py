@@ -290,6 +290,19 @@ def test_a_weight_that_is_impossible_is_refused(weight, wiki, tmp_path):
         mix([(wiki, weight)], out=tmp_path / "mix")
 
 
+@pytest.mark.parametrize("weight", [1e308, 1e-320, 1e7])
+def test_a_weight_out_of_all_proportion_is_refused(weight, wiki, tmp_path):
+    with pytest.raises(UsageError, match="between 1e-06 and 1e\\+06"):
+        mix([(wiki, weight)], out=tmp_path / "mix")
+
+
+def test_a_mixture_is_not_written_over_into_or_around_a_component(wiki, tmp_path):
+    for out in (wiki, wiki / "inside", wiki.parent):
+        with pytest.raises(UsageError, match="is the place of the component"):
+            mix([(wiki, 1.0)], out=out)
+    assert (wiki / "data").is_dir()
+
+
 def test_other_impossible_mixtures_are_refused_with_the_way_out(wiki, pile, tmp_path):
     out = tmp_path / "mix"
     shutil.copytree(wiki, tmp_path / "again")

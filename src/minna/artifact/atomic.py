@@ -69,15 +69,24 @@ def writing(
         ArtifactError: somebody else is writing it, the disk is full, or `out` holds something else.
     """
     parents = parents or []
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_symlink():
+        out = out.resolve()  # what it points to is replaced, never the link
+    if not out.name:
+        raise ArtifactError(
+            f"{str(out)!r} has no name of its own to be written under",
+            remedy="choose an --out such as build/corpus",
+        )
     partial = out.with_name(f".{out.name}.partial")
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ArtifactError(
             f"another process is writing {out}", remedy="wait for it, or choose another --out"
         ) from error
+    except OSError as error:
+        raise disk_error(error, out) from error
     start = time.monotonic()
     try:
         recover(out)
@@ -147,6 +156,12 @@ def _open_partial(
             cut.unlink()
         return True
     if partial.exists():
+        known = (_KEY_FILE, MANIFEST_NAME)
+        if any(partial.iterdir()) and not any((partial / name).is_file() for name in known):
+            raise ArtifactError(
+                f"{partial} is where the work is done, and something else lies there",
+                remedy="move it away, or choose another --out",
+            )
         shutil.rmtree(partial)
     partial.mkdir()
     key_file.write_text(key, encoding="utf-8")

@@ -87,7 +87,7 @@ def cat(
     corpus: Annotated[Path, typer.Argument(help="A corpus.")],
     *,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "all",
-    limit: Annotated[int | None, typer.Option(help="At most this many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most this many rows.")] = None,
 ) -> None:
     """Print rows as JSON lines.
 

@@ -169,8 +169,8 @@ def _about_counts(facts: Facts) -> list[Words]:
     asked = {"train": 1.0, "valid": facts.settings["valid"], "test": facts.settings["test"]}
     for split, share in asked.items():
         if share and not s.splits.get(split):
-            en = f"The split {split} holds no document: there are too few for it."
-            ja = f"{split} に入った文書がありません。割り当てるには文書が少なすぎます。"
+            en = f"The split {split} holds no document: too few groups of documents."
+            ja = f"{split} に入った文書がありません。割り当てるには文書のグループが少なすぎます。"
             found.append(Words(en, ja))
     if s.readings_lost:
         en = f"{s.readings_lost:,} readings could not be placed in the normalised text."

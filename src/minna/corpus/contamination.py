@@ -194,6 +194,8 @@ def _texts(file: Path) -> Iterator[str]:
                 yield from _strings(batch.to_pylist())
         except (pa.ArrowException, OSError) as error:
             raise broken(file, error) from error
+        except (ValueError, OverflowError) as error:  # broken UTF-8, times out of range
+            raise _unreadable(file, error) from error
         return
     text = _whole(file)
     if kind == ".txt":
@@ -202,14 +204,14 @@ def _texts(file: Path) -> Iterator[str]:
         for line in text.split("\n"):
             yield from line.split("\t")
     elif kind == ".csv":
+        largest = csv.field_size_limit(max(len(text), 1 << 17))
         try:
             for row in csv.reader(io.StringIO(text, newline="")):
                 yield from row
         except csv.Error as error:
-            raise DataError(
-                f"{file} is not CSV: {error}",
-                remedy="mend it, or leave the file out of contamination.against",
-            ) from error
+            raise _unreadable(file, error) from error
+        finally:
+            csv.field_size_limit(largest)
     else:
         yield from _json_strings(file, text)
 
@@ -228,16 +230,22 @@ def _json_strings(file: Path, text: str) -> Iterator[str]:
     """
     try:
         yield from _strings(json.loads(text))
-    except json.JSONDecodeError:
+    except ValueError:  # JSONDecodeError is one; so are numbers of thousands of digits
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:
                     yield from _strings(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise DataError(
-                        f"{file}, line {number} is not JSON: {error}",
-                        remedy="mend it, or leave the file out of contamination.against",
-                    ) from error
+                except (ValueError, RecursionError) as error:
+                    raise _unreadable(f"{file}, line {number}", error) from error
+    except RecursionError as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(where: object, error: Exception) -> DataError:
+    return DataError(
+        f"{where} cannot be read as evaluation data: {error}",
+        remedy="mend it, or leave the file out of contamination.against",
+    )
 
 
 def _strings(value: Any) -> Iterator[str]:

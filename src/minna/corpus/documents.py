@@ -34,7 +34,7 @@ from minna.corpus.settings import BuildSettings
 from minna.corpus.sources import Source, open_source
 from minna.corpus.statistics import SAMPLES, Statistics, parse_statistics
 from minna.corpus.workers import Workers
-from minna.errors import DataError
+from minna.errors import DataError, UsageError
 from minna.units import format_count
 
 __all__ = ["SCHEMA", "SPLITS", "BuildReport", "build", "build_corpus", "split_of"]
@@ -42,6 +42,7 @@ __all__ = ["SCHEMA", "SPLITS", "BuildReport", "build", "build_corpus", "split_of
 SPLITS: Final = ("train", "valid", "test")
 CUT: Final = "part_bytes"
 """The file of the stage that says how its parts were cut; without it the stage is of no use."""
+_UNUSABLE: Final = {"too_large", "undecodable", "malformed"}
 _PASSES_VERSION: Final = 2
 """Part of every corpus key: raise it when a pass decides differently."""
 
@@ -99,11 +100,18 @@ def build(source: Source, *, out: Path, settings: BuildSettings) -> BuildReport:
         DataError: the source cannot be read, or nothing of it is left.
         ArtifactError: `out` holds something else, or the disk is full.
     """
+    _refuse_own_place(settings, out)
     items, contamination = None, None
     if settings.contamination.against:
         items, contamination = collect_items(
             settings.contamination.against, n=settings.contamination.ngram
         )
+        if not contamination["items"]:
+            raise DataError(
+                f"{', '.join(map(str, settings.contamination.against))}: "
+                f"{contamination['files']} files without any text to look for",
+                remedy="check contamination.against; nothing would be kept out",
+            )
         if contamination["too_short"]:
             warn(
                 f"{contamination['too_short']} evaluation texts have under "
@@ -117,8 +125,21 @@ def build(source: Source, *, out: Path, settings: BuildSettings) -> BuildReport:
         statistics = _passes(source, draft.path, settings=settings, items=items)
         _finish(draft, statistics, source=source, settings=settings)
     for split in _empty_splits(statistics, settings):
-        warn(f"the split {split!r} got no document: {statistics.kept} documents are too few for it")
+        warn(
+            f"the split {split!r} got no document: the groups of {statistics.kept} documents are "
+            "too few for it"
+        )
     return _report(out, state="resumed" if resumed else "built")
+
+
+def _refuse_own_place(settings: BuildSettings, out: Path) -> None:
+    place = settings.path
+    if place is not None and place.is_dir() and out.resolve().is_relative_to(place.resolve()):
+        raise UsageError(
+            f"--out {out} lies inside {place}, where the source is read: the corpus would be read "
+            "as a source the next time",
+            remedy="choose an --out outside of it",
+        )
 
 
 def _decided(
@@ -227,6 +248,8 @@ def _refuse_empty(
         return
     reasons = ", ".join(f"{name}: {count}" for name, count in sorted(statistics.dropped.items()))
     remedy = "give data with Japanese text in it, or loosen the filters that dropped it"
+    if set(statistics.dropped) <= _UNUSABLE:
+        remedy = "give files in the form this source reads: see `minna list sources`"
     if statistics.dropped.get("language"):
         remedy = f"the language asked for is {settings.language!r}: set language=any, or ja, or en"
     raise DataError(

@@ -37,6 +37,7 @@ from minna.errors import DataError, UsageError
 from minna.units import format_bytes
 
 _DIGITS = 9  # of repeats: what a float adds behind them would cost a pass over a file for nothing
+_LEAST, _MOST = 1e-6, 1e6
 _SPLITS = ("train", "valid", "test")
 
 
@@ -100,6 +101,7 @@ def mix(
     _refuse_impossible(weights, settings)
     parents = [artifact.parent_of(path, role="component", kind="corpus") for path, _ in weights]
     _refuse_twice(weights, parents)
+    _refuse_own_place(weights, out)
     _refuse_mixtures(weights, settings)
     values: dict[str, Any] = {
         **dataclasses.asdict(settings),
@@ -113,6 +115,18 @@ def mix(
         mixture = _write(draft, weights, parents, out=out, settings=settings)
     _warn(mixture)
     return mixture
+
+
+def _refuse_own_place(weights: Sequence[tuple[Path, float]], out: Path) -> None:
+    """A mixture written over, into or around a component would delete it."""
+    place = out.resolve()
+    for path, _ in weights:
+        own = path.resolve()
+        if place == own or place.is_relative_to(own) or own.is_relative_to(place):
+            raise UsageError(
+                f"--out {out} is the place of the component {path}, which the mixture reads",
+                remedy="choose an --out beside the components",
+            )
 
 
 def _write(
@@ -199,6 +213,12 @@ def _refuse_impossible(weights: Sequence[tuple[Path, float]], settings: MixSetti
             raise UsageError(
                 f"the weight of {path} is {weight:g}, and it must be a number over 0",
                 remedy="leave the component out, or give for example 0.5 for half of it",
+            )
+        if not _LEAST <= weight <= _MOST:
+            raise UsageError(
+                f"the weight of {path} is {weight:g}, and it must lie between {_LEAST:g} and "
+                f"{_MOST:g}",
+                remedy="give all weights in another unit: only their ratios, or repeats, count",
             )
     if settings.bytes is not None and settings.by == "repeats":
         raise UsageError(

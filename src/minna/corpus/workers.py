@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -104,6 +105,9 @@ def _main_hidden() -> Generator[None]:
     A spawned process imports the main module again, which runs a script that has no
     `if __name__ == "__main__":` once more in every process. Nothing of it is needed there.
     """
+    # Ctrl-C is this process's to handle; the new one inherits that it does not care
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
     main = sys.modules["__main__"]
     hidden = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
     main.__spec__ = None
@@ -111,6 +115,8 @@ def _main_hidden() -> Generator[None]:
         yield
     finally:
         vars(main).update(hidden)
+        if in_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _begin() -> None:
