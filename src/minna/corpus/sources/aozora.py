@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import re
-import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,13 +21,21 @@ from minna.corpus.sources.aozora_header import meta
 from minna.corpus.sources.aozora_spelling import ORTHOGRAPHIES, orthography, same_work_key
 from minna.corpus.sources.aozora_text import Work, parse
 from minna.corpus.sources.source import RawDocument, Shard, content_id
-from minna.corpus.sources.streams import UNREADABLE, broken, describe_files, refuse_binary
+from minna.corpus.sources.streams import (
+    UNREADABLE,
+    broken,
+    describe_files,
+    open_bytes,
+    refuse_binary,
+)
+from minna.corpus.sources.tars import tar_files
 from minna.errors import DataError, UsageError, nearest
 
 _READER: Final = 2
 """Part of the identity: raise it when the files `aozora_*.py` clean or tell differently."""
 
-_ARCHIVES = (".tar", ".xz", ".gz", ".zip")
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
+_KNOWN = (".txt", ".zip", *_TARS)
 _LARGEST_WORK = 64_000_000  # bytes; the largest real one has 3.4 million
 _PLACE = re.compile(r"(?:^|/)([0-9]{6})/files/([0-9]+)_")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
@@ -89,6 +96,11 @@ def _find(path: Path) -> list[tuple[str, Path]]:
     if not path.exists():
         raise DataError(f"{path} does not exist", remedy="check the path after --from")
     if not path.is_dir():
+        if not (path.is_file() and path.name.lower().endswith(_KNOWN)):
+            raise UsageError(
+                f"{path} is no archive and no work of Aozora Bunko",
+                remedy=f"give a folder, or a file that ends in {', '.join(_KNOWN)}",
+            )
         return [(path.name, path)]
     found = [file for file in path.rglob("*") if file.suffix.lower() in {".txt", ".zip"}]
     if not found:
@@ -151,7 +163,7 @@ def _members(name: str, file: Path) -> Iterator[Member]:
     try:
         if suffix == ".zip":
             yield from _zip(name, file)
-        elif suffix in _ARCHIVES:
+        elif file.name.lower().endswith(_TARS):
             yield from _tar(file)
         elif file.stat().st_size > _LARGEST_WORK:
             yield Member(name, None)
@@ -162,16 +174,11 @@ def _members(name: str, file: Path) -> Iterator[Member]:
 
 
 def _tar(file: Path) -> Iterator[Member]:
-    with tarfile.open(file, "r|*") as archive:
-        for member in archive:
-            if not (member.isfile() and member.name.lower().endswith(".txt")):
-                continue
-            if member.size > _LARGEST_WORK:
-                yield Member(member.name, None)
-                continue
-            stream = archive.extractfile(member)
-            assert stream is not None  # isfile() says so
-            yield Member(member.name, stream.read())
+    with open_bytes(file) as stream:
+        for member, content in tar_files(stream):
+            if member.name.lower().endswith(".txt"):
+                is_too_large = member.size > _LARGEST_WORK
+                yield Member(member.name, None if is_too_large else content.read())
 
 
 def _zip(name: str, file: Path) -> Iterator[Member]:

@@ -13,14 +13,13 @@ import functools
 import gzip
 import hashlib
 import io
-import lzma
 import re
 import tarfile
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, cast
+from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
 from minna.artifact import Licence
 from minna.corpus.sources.ar import Member, ar_members
@@ -29,10 +28,14 @@ from minna.corpus.sources.files import matching, visible_files
 from minna.corpus.sources.rows import unusable
 from minna.corpus.sources.source import RawDocument, Shard, content_id
 from minna.corpus.sources.streams import LARGEST, UNREADABLE, broken, describe_files
+from minna.corpus.sources.tars import tar_files
+from minna.corpus.sources.xz import open_xz
 from minna.errors import DataError
 
 _READER: Final = 1
 """Part of the identity: raise it when `debian_text` strips differently."""
+
+TarFiles = Iterator[tuple[tarfile.TarInfo, IO[bytes]]]
 
 _LARGEST_COPYRIGHT: Final = 4_000_000  # bytes; Chromium's has 1.5 million
 _LICENCE = re.compile(r"^License:[ \t]*(\S[^\n]*)", re.MULTILINE | re.IGNORECASE)
@@ -116,15 +119,13 @@ class Debian:
 
 
 @contextlib.contextmanager
-def _archive(file: Path, *, part: str) -> Generator[tarfile.TarFile]:
-    """The tar inside a .deb: `control` (what the package is) or `data` (its files), as a stream."""
+def _archive(file: Path, *, part: str) -> Generator[TarFiles]:
+    """The files of a tar inside a .deb: `control` (what the package is) or `data`, as a stream."""
     with file.open("rb") as stream:
         try:
             for member in ar_members(stream, file=file):
                 if member.name.startswith(f"{part}.tar"):
-                    # "r|": read once from the front, never held
-                    with tarfile.open(fileobj=_unpacked(member, file=file), mode="r|") as archive:
-                        yield archive
+                    yield tar_files(_unpacked(member, file=file))
                     return
         except UNREADABLE as error:
             raise broken(file, error, after=stream.tell()) from error
@@ -134,16 +135,16 @@ def _archive(file: Path, *, part: str) -> Generator[tarfile.TarFile]:
     )
 
 
-def _unpacked(member: Member, *, file: Path) -> IO[bytes]:
+def _unpacked(member: Member, *, file: Path) -> BinaryIO:
     suffix = member.name.rpartition(".")[2]
     if suffix == "xz":
-        return cast("IO[bytes]", lzma.open(member.stream))
+        return open_xz(member.stream)
     if suffix == "gz":
-        return cast("IO[bytes]", gzip.open(member.stream))
+        return cast("BinaryIO", gzip.open(member.stream))
     if suffix == "zst":
         import pyarrow as pa
 
-        return cast("IO[bytes]", pa.CompressedInputStream(cast("io.IOBase", member.stream), "zstd"))
+        return cast("BinaryIO", pa.CompressedInputStream(cast("io.IOBase", member.stream), "zstd"))
     if suffix == "tar":
         return member.stream
     raise DataError(
@@ -172,11 +173,9 @@ def _package(file: Path) -> Package:
     )
 
 
-def _member_text(archive: tarfile.TarFile, *, name: str) -> str | None:
-    for member in archive:
-        if member.isfile() and member.name.removeprefix("./") == name:
-            stream = archive.extractfile(member)
-            assert stream is not None  # isfile() says so
+def _member_text(archive: TarFiles, *, name: str) -> str | None:
+    for member, stream in archive:
+        if member.name.removeprefix("./") == name:
             return stream.read(_LARGEST_COPYRIGHT).decode("utf-8", "replace")
     return None
 
@@ -202,12 +201,10 @@ def short_names(copyright_: str) -> str:
 def _pages(file: Path) -> Iterator[Page]:
     """The files of a package that hold prose. Links are left out: what they mean is read anyway."""
     with _archive(file, part="data") as archive:
-        for member in archive:
+        for member, stream in archive:
             path = member.name.removeprefix("./")
-            if not member.isfile() or kind_of(path) is None:
+            if kind_of(path) is None:
                 continue
-            stream = archive.extractfile(member)
-            assert stream is not None  # isfile() says so
             if member.size <= LARGEST:
                 yield Page(path, stream.read())
                 continue

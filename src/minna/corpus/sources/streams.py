@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from minna.artifact.files import sha256_file
+from minna.corpus.sources.xz import open_xz
 from minna.errors import DataError
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
@@ -40,6 +41,7 @@ UNREADABLE = (
 LARGEST: Final = 32_000_000
 """Bytes of the largest document that is read: ten times the longest work of Aozora Bunko."""
 
+_SHORT: Final = {".tgz": ".gz", ".txz": ".xz"}
 _HEAD = 8192
 _BLOCK = 1 << 20
 _WHOLE_HASH: Final = 1_000_000_000  # bytes; about 3 s of sha256
@@ -113,6 +115,8 @@ def broken(
 def open_bytes(path: Path) -> Generator[BinaryIO]:
     """Open a file for reading bytes, through its decompressor if it ends in .gz, .xz or .zst.
 
+    So are .tgz and .txz, which are tars inside of .gz and .xz.
+
     Raises:
         DataError: no such file, or (while reading) a truncated or damaged one.
     """
@@ -127,13 +131,13 @@ def open_bytes(path: Path) -> Generator[BinaryIO]:
 
 
 def _decompressed(path: Path) -> BinaryIO:
-    suffix = path.suffix.lower()
+    suffix = _SHORT.get(path.suffix.lower(), path.suffix.lower())
     if suffix in COMPRESSIONS and path.stat().st_size == 0:
         raise EOFError("it is empty, and even nothing takes some bytes when it is compressed")
     if suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
     if suffix == ".xz":
-        return cast("BinaryIO", lzma.open(path, "rb"))
+        return open_xz(path.open("rb"))
     if suffix == ".zst":
         import pyarrow as pa
 
