@@ -11,10 +11,13 @@ import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from minna.corpus.japanese import normalise
 from minna.corpus.phrases import LONGEST, SHORTEST, Phrases
 from minna.errors import DataError, UsageError
+
+_SHOWN: Final = 60  # characters of a word that is refused: it may be a whole file
 
 
 def read_words(files: Sequence[Path]) -> list[str]:
@@ -25,7 +28,7 @@ def read_words(files: Sequence[Path]) -> list[str]:
     Raises:
         UsageError: a file is missing, holds no word, or a word is shorter than 2 or longer than 64
             characters.
-        DataError: a file is not UTF-8.
+        DataError: a file cannot be read, or is not UTF-8.
     """
     return _words([(file, _content(file)) for file in files])
 
@@ -36,6 +39,11 @@ def _content(file: Path) -> bytes:
     except FileNotFoundError as error:
         raise UsageError(
             f"the word list {file} is not there", remedy="check filters.words"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"the word list {file} cannot be read: {error.strerror}",
+            remedy="filters.words names files that you have the right to read, not folders",
         ) from error
 
 
@@ -66,8 +74,8 @@ def _words_of(file: Path, content: bytes) -> set[str]:
             continue
         if not SHORTEST <= len(word) <= LONGEST:
             raise UsageError(
-                f"words have {SHORTEST} to {LONGEST} characters, and {word!r} ({file}, line "
-                f"{number}) has {len(word)}",
+                f"words have {SHORTEST} to {LONGEST} characters, and {word[:_SHOWN]!r} ({file}, "
+                f"line {number}) has {len(word)}",
                 remedy="a single character is in too many good words: write the words meant",
             )
         words.add(word)

@@ -20,12 +20,14 @@ from minna.corpus.sources.aozora_gaiji import GETA, resolve
 from minna.corpus.sources.source import Reading
 
 _RULE = re.compile(r"^[ 　]*[-=]{8,}[ 　]*$", re.MULTILINE)
-_NOTE_INSIDE = r"(?:[^［］]|［[^［］]*］)*"
+# bounded and on one line: a note has some 20 characters, and a search for the end that is missing
+# must not run to the end of the file from each begin
+_NOTE_INSIDE = r"(?:[^［］\n]|［[^［］\n]{0,200}］){0,2000}+"
 _GAIJI = re.compile(rf"※［＃({_NOTE_INSIDE})］")
-_GAIJI_TOGETHER = re.compile(r"(※※+)［＃前の[^［］]*］")  # one note for several
+_GAIJI_TOGETHER = re.compile(r"(?<!※)(※※++)［＃前の[^［］]*］")  # one note for several
 _GAIJI_BADLY_OPENED = re.compile(r"※［[^［］＃\n]*[0-9]-[0-9]+］|※?\[＃[^\[\]\n]*\]")
 _NOTE = re.compile(rf"［＃{_NOTE_INSIDE}］")
-_NOTE_BADLY_CLOSED = re.compile(r"［＃[^］\n]*］")
+_NOTE_BADLY_CLOSED = re.compile(r"［＃[^］\n]{0,2000}+］")
 _RUBY = re.compile(r"《([^《》\n]*)》")
 _KANA_RUBY = re.compile(r"(?<=[\u4e00-\u9fff々])《(（?[ぁ-ヿ]+）?)》")  # kana behind kanji
 _ACCENTED = re.compile(r"〔([^〔〕\n]*)〕")

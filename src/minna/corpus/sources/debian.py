@@ -32,7 +32,7 @@ from minna.corpus.sources.tars import tar_files
 from minna.corpus.sources.xz import open_xz
 from minna.errors import DataError
 
-_READER: Final = 1
+_READER: Final = 2
 """Part of the identity: raise it when `debian_text` strips differently."""
 
 TarFiles = Iterator[tuple[tarfile.TarInfo, IO[bytes]]]

@@ -107,9 +107,19 @@ def plain_text(text: str, *, kind: Kind) -> str:
     if kind == "roff":
         return strip_roff(text)
     reader = _Html() if kind == "html" else _Xml()
-    reader.feed(text)
+    reader.feed(_without_open_comment(text))
     reader.close()
     return reader.prose()
+
+
+def _without_open_comment(text: str) -> str:
+    """Up to a comment that nothing closes, as browsers show it.
+
+    The parser looks for the end of each one to the end of the text: 100,000 of them take hours.
+    """
+    closed = text.rfind("-->")
+    opened = text.find("<!--", closed + 3 if closed >= 0 else 0)
+    return text[:opened] if opened >= 0 else text
 
 
 class _Reader(HTMLParser):

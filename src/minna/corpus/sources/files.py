@@ -8,12 +8,13 @@ or a wrong folder is seen at once.
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from minna.console import warn
-from minna.corpus.sources.streams import COMPRESSIONS
+from minna.corpus.sources.streams import COMPRESSIONS, broken
 from minna.errors import DataError, UsageError
 
 Format = Literal["text", "json lines", "parquet"]
@@ -76,12 +77,39 @@ def find_files(
 
 def visible_files(path: Path) -> list[tuple[str, Path]]:
     """Every file below a folder by its POSIX name, sorted; what starts with a dot is left out."""
-    found = [(file.relative_to(path), file) for file in path.rglob("*") if file.is_file()]
-    return sorted(
-        (name.as_posix(), file)
-        for name, file in found
-        if not any(part.startswith(".") for part in name.parts)
-    )
+    return [(file.relative_to(path).as_posix(), file) for file in walk(path)]
+
+
+def walk(path: Path) -> list[Path]:
+    """Every regular file below a folder, by its POSIX name; what starts with a dot is left out.
+
+    A linked folder may lead back to one above it, and is told instead of followed; a pipe named
+    .txt would be waited for without end, and a link to nothing cannot be read.
+
+    Raises:
+        DataError: a folder, or a file's kind, cannot be read: nobody knows what it holds.
+    """
+    found: list[Path] = []
+    linked = special = 0
+    try:
+        for parent, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            linked += sum(Path(parent, name).is_symlink() for name in folders)
+            entries = [Path(parent, name) for name in names if not name.startswith(".")]
+            files = [entry for entry in entries if entry.is_file()]
+            found += files
+            special += len(entries) - len(files)
+    except OSError as error:
+        raise broken(error.filename or path, error) from error
+    if linked:
+        warn(f"{linked} linked folders in {path} are not read: give the folders they lead to")
+    if special:
+        warn(f"{special} pipes, devices or links to nothing in {path} are not read")
+    return sorted(found, key=lambda file: file.relative_to(path).as_posix())
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def matching(

@@ -278,7 +278,7 @@ def _from_row(row: dict[str, Any], *, line: int, identity: str) -> Pair:
     texts = [sides.get(side) if isinstance(sides, dict) else None for side in ("en", "ja")]
     if not all(isinstance(text, str) for text in texts):
         return Pair(line, b"", b"", "malformed", identity)
-    english, japanese = (str(text).encode("utf-8", "replace") for text in texts)
+    english, japanese = (str(text).encode("utf-8", "surrogatepass") for text in texts)
     return Pair(line, english, japanese)
 
 

@@ -103,7 +103,15 @@ class _Counted(io.RawIOBase):
 def broken(
     path: Path | str, error: Exception, *, after: int | None = None, unit: str = "bytes"
 ) -> DataError:
-    """The error for a file that its decompressor or archive reader cannot read on."""
+    """The error for a file that its decompressor or archive reader cannot read on.
+
+    What the system refuses (it has an error number; no decompressor's complaint has) is no damage.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(
+            f"{path} cannot be read: {error.strerror}",
+            remedy="check that it is a file (or a folder) that you have the right to read",
+        )
     where = "" if after is None else f" after {after} readable {unit}"
     return DataError(
         f"{path} is truncated or damaged{where}: {error or type(error).__name__}",
@@ -294,9 +302,13 @@ def describe_files(files: list[tuple[str, Path]]) -> dict[str, Any]:
     digest = hashlib.sha256()
     size = 0
     for name, file in files:
-        bytes_ = file.stat().st_size
-        told = sha256_file(file) if bytes_ <= _WHOLE_HASH else _ends(file)
-        digest.update(f"{name}\0{told}\n".encode())
+        try:
+            bytes_ = file.stat().st_size
+            told = sha256_file(file) if bytes_ <= _WHOLE_HASH else _ends(file)
+        except OSError as error:
+            raise broken(file, error) from error
+        # a name that is not UTF-8 has lone surrogates here
+        digest.update(f"{name}\0{told}\n".encode("utf-8", "surrogatepass"))
         size += bytes_
     return {"files": len(files), "bytes": size, "sha256": digest.hexdigest()}
 
