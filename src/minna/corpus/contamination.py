@@ -157,13 +157,15 @@ def _grams_of(texts: list[str], *, n: int) -> tuple[UInt64, Int64]:
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
+    from minna.corpus.sources.files import walk
+
     for path in paths:
         if not path.exists():
             raise DataError(
                 f"the evaluation data {path} does not exist",
                 remedy="check contamination.against",
             )
-        found = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        found = [path] if path.is_file() else sorted(walk(path))
         readable = [file for file in found if _kind(file) in _KNOWN]
         if not readable:
             raise DataError(
