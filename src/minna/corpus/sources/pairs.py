@@ -276,6 +276,8 @@ def _from_row(row: dict[str, Any], *, line: int, identity: str) -> Pair:
     """The sides of {"translation": {"en", "ja"}}, or of {"en", "ja"}."""
     sides = row.get("translation", row)
     texts = [sides.get(side) if isinstance(sides, dict) else None for side in ("en", "ja")]
+    if any(isinstance(text, bytes) for text in texts):  # as `parquet_rows` leaves bad UTF-8
+        return Pair(line, b"", b"", "undecodable", identity)
     if not all(isinstance(text, str) for text in texts):
         return Pair(line, b"", b"", "malformed", identity)
     english, japanese = (str(text).encode("utf-8", "surrogatepass") for text in texts)
@@ -284,7 +286,11 @@ def _from_row(row: dict[str, Any], *, line: int, identity: str) -> Pair:
 
 def _parquet(file: Path) -> Iterator[Pair]:
     for number, row in enumerate(parquet_rows(file, needed=("translation",)), start=1):
-        yield _from_row(row, line=number, identity=content_id(f"{file.name} {number}".encode()))
+        yield _from_row(
+            row,
+            line=number,
+            identity=content_id(f"{file.name} {number}".encode("utf-8", "surrogatepass")),
+        )
 
 
 def _from_table(stream: BinaryIO, *, file: Path) -> Iterator[Pair]:

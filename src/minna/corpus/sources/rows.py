@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, NamedTuple, cast
 
 from minna.corpus.sources.files import format_of
 from minna.corpus.sources.source import RawDocument, Shard, content_id
@@ -30,6 +30,9 @@ from minna.corpus.sources.streams import (
     open_bytes,
 )
 from minna.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 READER: Final = 2
 """Part of the identity: raise it when rows become other documents, ids or languages."""
@@ -141,7 +144,11 @@ def _parse(
     except BadDocumentError as error:
         if layout.bad == "refuse":
             raise
-        raw = payload.content if isinstance(payload, Piece) else where.encode()
+        raw = (
+            payload.content
+            if isinstance(payload, Piece)
+            else where.encode("utf-8", "surrogatepass")
+        )
         return unusable(content_id(raw), problem=error.problem, where=where)
 
 
@@ -278,6 +285,8 @@ def _text_of(row: object, *, where: str, field: str) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        decoded(Piece(1, 0, value), name=f"{where}: {field!r}")  # a string that is not UTF-8
     raise BadDocumentError(
         f"{where}: {field!r} is a {type(value).__name__}, not text", remedy=_NAME_THE_FIELD
     )
@@ -292,7 +301,7 @@ def _read_parquet(fetch: Callable[[], Path], *, name: str, layout: Layout) -> It
     for values in parquet_rows(fetch(), needed=(layout.field,), wanted=layout.columns):
         text = values[layout.field]
         if isinstance(text, str) and len(text) > LARGEST:
-            yield Row(next(numbers), {}, content_id(text.encode()))
+            yield Row(next(numbers), {}, content_id(text.encode("utf-8", "surrogatepass")))
         else:
             yield Row(next(numbers), values)
 
@@ -324,11 +333,39 @@ def parquet_rows(
             _refuse_missing_columns(file, names=names, needed=needed)
             columns = [*needed, *(name for name in wanted if name in names and name not in needed)]
             for batch in table.iter_batches(batch_size=_BATCH, columns=columns):
-                rows = batch.to_pylist()
+                rows = _rows_of(batch)
                 yield from rows
                 given += len(rows)
     except (pa.ArrowException, OSError) as error:
         raise broken(file, error, after=given, unit="rows") from error
+
+
+def _rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch; a string in it that is not UTF-8 stays bytes.
+
+    Parquet's strings are not checked when they are written: one bad byte in a row of a dump must
+    not cost the others.
+    """
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        names = batch.schema.names
+        return [
+            {name: _value(batch.column(name)[row]) for name in names}
+            for row in range(batch.num_rows)
+        ]
+
+
+def _value(scalar: Any) -> Any:
+    """A value of Arrow in Python, with bytes where a string cannot be decoded."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if hasattr(scalar, "as_buffer"):
+            return scalar.as_buffer().to_pybytes()
+        if hasattr(scalar, "keys"):  # a struct
+            return {name: _value(scalar[name]) for name in scalar}
+        return b""  # a list or a dictionary with such a string: no field that is read is one
 
 
 def _refuse_missing_columns(file: Path, *, names: list[str], needed: tuple[str, ...]) -> None:

@@ -79,6 +79,8 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
         super().__init__()
+        # what is unpacked before the damage is given first, and counted
+        self._read = getattr(stream, "read1", stream.read)
         self._stream = stream
         self._path = path
         self._given = 0
@@ -88,7 +90,7 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            block = self._stream.read(len(buffer))
+            block = self._read(len(buffer))
         except UNREADABLE as error:
             raise broken(self._path, error, after=self._given) from error
         buffer[: len(block)] = block
