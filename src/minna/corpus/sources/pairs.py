@@ -49,6 +49,7 @@ Side = Literal["en", "ja"]
 
 _HEAD: Final = 100  # pairs that are looked at before the first is handed out
 _KANA_OR_KANJI = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
+_LONE = re.compile("[\ud800-\udfff]")  # JSON can name half a character; "?" would be text
 _REMEDY = (
     "give STEM.en and STEM.ja with a line a sentence, a .tsv with two columns, or .jsonl or "
     '.parquet with {"translation": {"en": "...", "ja": "..."}}'
@@ -280,7 +281,7 @@ def _from_row(row: dict[str, Any], *, line: int, identity: str) -> Pair:
         return Pair(line, b"", b"", "undecodable", identity)
     if not all(isinstance(text, str) for text in texts):
         return Pair(line, b"", b"", "malformed", identity)
-    english, japanese = (str(text).encode("utf-8", "surrogatepass") for text in texts)
+    english, japanese = (_LONE.sub("\ufffd", str(text)).encode() for text in texts)
     return Pair(line, english, japanese)
 
 

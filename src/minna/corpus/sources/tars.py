@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from tarfile import HeaderError, ReadError
+from typing import IO, BinaryIO, Self
 
 _BLOCK = 1 << 20
 
@@ -20,17 +21,13 @@ class _Strict(tarfile.TarInfo):
     """A member whose header is whole; `tarfile` passes a `ReadError` on and swallows the others."""
 
     @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> _Strict:
-        return _whole_header(cls, tarfile)
-
-
-def _whole_header(kind: type[_Strict], archive: tarfile.TarFile) -> _Strict:
-    try:
-        return super(_Strict, kind).fromtarfile(archive)
-    except tarfile.EOFHeaderError:  # the block of zeros that ends an archive
-        raise
-    except tarfile.HeaderError as error:
-        raise tarfile.ReadError(f"the header of a member is not one ({error})") from error
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the zeros at the end; no public name
+                raise
+            raise ReadError(f"the header of a member is not one ({error})") from error
 
 
 def tar_files(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
@@ -48,4 +45,4 @@ def tar_files(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
         assert archive.fileobj is not None  # it is open
         while block := archive.fileobj.read(_BLOCK):
             if block.count(0) < len(block):
-                raise tarfile.ReadError("an empty header, with more behind it")
+                raise ReadError("an empty header, with more behind it")
