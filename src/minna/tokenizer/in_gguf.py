@@ -97,21 +97,19 @@ def _shapes(vocab_size: int) -> dict[str, tuple[int, ...]]:
 @contextlib.contextmanager
 def _server(tokenizer: Tokenizer, folder: Path) -> Generator[Any]:
     try:
-        from xllamacpp import (  # pyright: ignore[reportMissingImports] - optional
-            CommonParams,
-            Server,
-        )
+        import xllamacpp  # pyright: ignore[reportMissingImports] - optional
     except ImportError as error:
         raise MissingExtraError("xllamacpp", extra="gguf") from error
     file = folder / "vocabulary.gguf"
     write_vocabulary(tokenizer, file)
-    asked: Any = CommonParams()
+    llama: Any = xllamacpp
+    asked: Any = llama.CommonParams()
     asked.model.path = str(file)
     asked.n_ctx = _CONTEXT
     asked.n_gpu_layers = 0
     asked.verbosity = 0
     asked.warmup = asked.fit_params = asked.ui = False
-    server: Any = Server(asked)
+    server: Any = llama.Server(asked)
     try:
         yield urlsplit(server.listening_address)
     finally:
