@@ -24,12 +24,11 @@ from minna.corpus.card_blocks import (
     shown,
 )
 from minna.corpus.card_facts import Facts, facts_of, shown_value
-from minna.corpus.card_method import DOUBT, duplicates
+from minna.corpus.card_method import duplicates
 from minna.corpus.card_plots import Series, bars, fitted, histogram
 from minna.corpus.card_sections import sections
 from minna.corpus.card_words import NORMALISATION_JA, REASONS
 from minna.corpus.filters import FILTERS, LANGUAGE
-from minna.corpus.passes import select
 from minna.corpus.settings import BuildSettings
 from minna.corpus.statistics import LENGTH_BINS, SHARE_BINS, Statistics
 
@@ -285,7 +284,6 @@ def test_near_duplicates_are_told_with_what_the_search_misses() -> None:
         "バンド 21 本",
     ):
         assert words in told, words
-    assert DOUBT == select._UNSURE  # pyright: ignore[reportPrivateUsage]
     for words in (
         "estimated from 128 values", "within 0.15 of the threshold, the n-grams themselves",
         "差が 0.15 未満の組は、n-gram そのものを比べて",

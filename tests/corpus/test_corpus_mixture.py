@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from minna import artifact
 from minna.artifact import Licence
 from minna.cli import corpus_mix
-from minna.corpus import overlap, read
+from minna.corpus import components, overlap, read
 from minna.corpus.components import read_mixture, told_again
 from minna.corpus.mixture import MixSettings, mix, parse_weight
 from minna.corpus.overlap import find_overlap
@@ -207,11 +207,11 @@ def test_ids_are_read_once_however_many_portions_they_are_compared_in(tmp_path, 
 def test_ids_become_the_numbers_they_are_written_as_and_others_are_refused(tmp_path):
     ids = ["0000000000000000", "ffffffffffffffff", "0123456789abcdef", "fedcba9876543210"]
     column = pa.array(["x" * 16, *ids])
-    numbers = overlap.id_column(column.slice(1), file=tmp_path / "a.parquet")
+    numbers = components.id_numbers(column.slice(1), file=tmp_path / "a.parquet")
     assert numbers.tolist() == [int(one, 16) for one in ids]
     for bad in ("", "0" * 15, "0" * 17, "0" * 15 + "g", "0" * 15 + "F", "0" * 13 + "あ", None):
         with pytest.raises(ArtifactError, match=r"a\.parquet has an id that is not 16 hex digits"):
-            overlap.id_column(pa.array([ids[0], bad]), file=tmp_path / "a.parquet")
+            components.id_numbers(pa.array([ids[0], bad]), file=tmp_path / "a.parquet")
 
 
 def test_an_id_twice_in_one_corpus_is_not_shared(tmp_path):

@@ -15,12 +15,10 @@ from minna.corpus import card_words as say
 from minna.corpus import japanese
 from minna.corpus.card_blocks import Amount, Code, Listing, Section, Table, Words, percent
 from minna.corpus.card_facts import NONE, Facts, share_of, shown_value
-from minna.corpus.minhash import BINS
+from minna.corpus.minhash import BINS, DOUBT
 
 SPLITS: Final = ("train", "valid", "test")
 _SIMILARITIES: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
-DOUBT: Final = 0.15
-"""So near the threshold, select.py does not trust the estimate."""
 _COMPARED: Final = Words(
     f"where it is within {DOUBT} of the threshold, the n-grams themselves are compared.",
     f"推定値としきい値の差が {DOUBT} 未満の組は、n-gram そのものを比べて判定します。",

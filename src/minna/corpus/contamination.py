@@ -6,7 +6,7 @@ half of its 16-letter n-grams stand there (GPT-3 and its successors used 8 to 13
 word is about two letters). Comparing happens on folded text (`points.fold_table`), so spacing,
 punctuation and width hide nothing.
 
-A bit table answers for nearly all n-grams of a document that they are in no item: 90 MB/s.
+A bit table answers for nearly all n-grams of a document that they are in no item.
 """
 
 from __future__ import annotations

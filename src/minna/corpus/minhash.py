@@ -24,6 +24,8 @@ import numpy.typing as npt
 from minna.corpus.points import Points, UInt64, folded, grams, mixed
 
 BINS: Final = 128
+DOUBT: Final = 0.15
+"""Four standard errors: so near the threshold the n-grams themselves must be compared."""
 EMPTY: Final = np.uint16(0xFFFF)
 """Value of a bin that no n-gram fell into."""
 

@@ -25,17 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from minna.corpus.components import id_numbers
 from minna.corpus.read import Part, part_batches
-from minna.errors import ArtifactError
 
 IDS_AT_ONCE = 1 << 22
 
 _COMPUTE: Any = pc  # its functions are made when it is imported: no checker knows them
 _DEAL_AT_ONCE: Final = 1 << 20
-_DIGITS: Final = 16
-_NO_DIGIT: Final = 255
-_VALUES: Final = np.full(256, _NO_DIGIT, dtype=np.uint8)
-_VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 
 _Ids = npt.NDArray[np.uint64]
 _Read = tuple[_Ids, npt.NDArray[np.bool_]]
@@ -99,7 +95,7 @@ class _Dealt:
             for batch in part_batches(part, split="all", columns=["id", "split"]):
                 splits: Any = batch.column(1)
                 held = np.asarray(_COMPUTE.not_equal(splits, pa.scalar("train")))
-                waiting.append((id_column(batch.column(0), file=part.file), held))
+                waiting.append((id_numbers(batch.column(0), file=part.file), held))
                 if sum(len(ids) for ids, _ in waiting) >= _DEAL_AT_ONCE:
                     self._deal(waiting)
                     waiting = []
@@ -152,37 +148,6 @@ def _sorted_set(ids: _Ids) -> _Ids:
     """Each once: by sorting, since numpy's own `unique` took 5 times as long."""
     ids = np.sort(ids)
     return ids[np.concatenate(([True], ids[1:] != ids[:-1]))[: len(ids)]]
-
-
-def id_column(column: pa.Array[Any], *, file: Path) -> _Ids:
-    """Turn a column of ids into numbers, without a Python string for each.
-
-    Args:
-        column: ids of 16 hex digits.
-        file: where they are from, for the error.
-
-    Raises:
-        ArtifactError: an id is not 16 hex digits.
-    """
-    try:
-        packed = column.cast(pa.binary()).cast(pa.binary(_DIGITS))
-    except pa.ArrowInvalid as error:
-        raise _no_id(file) from error
-    if packed.null_count:
-        raise _no_id(file)
-    content: Any = packed.buffers()[1]
-    letters = np.frombuffer(content, dtype=np.uint8)
-    letters = letters[packed.offset * _DIGITS :][: len(packed) * _DIGITS]
-    values = _VALUES[letters]
-    if (values == _NO_DIGIT).any():
-        raise _no_id(file)
-    return ((values[0::2] << 4) | values[1::2]).view(">u8").astype(np.uint64)
-
-
-def _no_id(file: Path) -> ArtifactError:
-    return ArtifactError(
-        f"{file} has an id that is not {_DIGITS} hex digits", remedy="build that corpus again"
-    )
 
 
 def _rows(part: Part) -> int:

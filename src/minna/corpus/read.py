@@ -135,7 +135,7 @@ def part_batches(part: Part, *, split: str, columns: Sequence[str]) -> Iterator[
         yield from file_batches(part.file, split=split, columns=columns)
         return
     for batch in file_batches(part.file, split=split, columns=[*columns, "id"]):
-        ids = id_numbers(_strings(batch.column(len(columns))), file=part.file)
+        ids = id_numbers(batch.column(len(columns)), file=part.file)
         kept = batch.filter(pa.array(~np.isin(ids, part.left_out)))
         if kept.num_rows:
             yield pa.RecordBatch.from_arrays(kept.columns[: len(columns)], names=list(columns))

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from minna.corpus.minhash import BINS, candidate_pairs, similarity
+from minna.corpus.minhash import BINS, DOUBT, candidate_pairs, similarity
 from minna.corpus.passes.clean import DOCUMENT
 from minna.corpus.passes.clean import NAME as CLEAN
 from minna.corpus.passes.stage import Part
@@ -37,7 +37,6 @@ NEAR: Final = 2
 REASONS: Final = {DUPLICATE: "duplicate", NEAR: "near_duplicate"}
 _PAIRS = 1 << 16
 _TEXT_PAIRS = 1 << 12
-_UNSURE = 0.15  # four standard errors of the estimate from a signature of 128 bins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +128,7 @@ def _near(
     sure = unsure = np.zeros((0, 2), dtype=np.int64)
     tried = np.zeros(0, dtype=np.int64)
     # where paragraphs are taken out, what was signed is no longer there to be compared
-    doubt = 0.0 if dedup.paragraph_characters else _UNSURE
+    doubt = 0.0 if dedup.paragraph_characters else DOUBT
     hashes = np.zeros(len(verdicts), dtype=np.uint64)
     for band in range(dedup.bands):
         for part, start, stop in zip(clean, starts[:-1], starts[1:], strict=True):
