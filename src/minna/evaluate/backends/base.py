@@ -1,0 +1,117 @@
+"""What an evaluation asks of whoever runs the model: two calls, answered in any order.
+
+Both calls take everything at once, because order is where the time goes: our engine sorts, shares
+common beginnings and refills rows; a server wants many requests in flight. Each answer carries its
+index and comes as soon as it is certain, so that a run that is killed keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from minna.evaluate.records import Candidate
+from minna.tokenizer.coder import Coder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How likely the scored end of a `Candidate` is.
+
+    Attributes:
+        logprob: sum of natural logarithms; nan where the model's logits were not numbers.
+        greedy: whether every token was the most likely one.
+        tokens: how many were scored.
+    """
+
+    logprob: float
+    greedy: bool
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A prompt to go on from, greedily.
+
+    Attributes:
+        prompt: token ids, at least one, already cut to fit.
+        max_new_tokens: at most so many, at least 1.
+        stop_ids: ids that end the answer.
+        stop_texts: texts that end it.
+        text: the prompt as text, for a backend without token ids; "" where only ids are known.
+        messages: the prompt as (role, text) pairs, for a server that has its own chat template.
+    """
+
+    prompt: tuple[int, ...]
+    max_new_tokens: int
+    stop_ids: tuple[int, ...] = ()
+    stop_texts: tuple[str, ...] = ()
+    text: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+
+
+Finish = Literal["stop", "stop-text", "length"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """An answer.
+
+    Attributes:
+        ids: every token, the stop id included when there was one; () from a backend that only
+            gives text.
+        finish: "stop" (a stop id), "stop-text" (a stop text, which may end inside the last token),
+            or "length".
+        text: the answer before its stop id or stop text, special tokens left out.
+    """
+
+    ids: tuple[int, ...]
+    finish: Finish
+    text: str
+
+
+class Backend(Protocol):
+    """A model that answers; `coder` is None where texts are asked, not ids."""
+
+    @property
+    def name(self) -> str:
+        """Such as "minna", "transformers" or "endpoint"."""
+        ...
+
+    @property
+    def coder(self) -> Coder | None:
+        """The model's tokenizer."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Tokens its context holds."""
+        ...
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids that end a text."""
+        ...
+
+    def conditions(self) -> dict[str, Any]:
+        """What a report says about how the numbers came about: device, dtype, versions."""
+        ...
+
+    def likelihoods(
+        self, groups: Sequence[Sequence[Candidate]]
+    ) -> Iterator[tuple[int, list[Likelihood]]]:
+        """Score candidates; each group (one document's choices) comes back whole, with its index.
+
+        Raises:
+            MinnaError: this backend cannot score, or it failed.
+        """
+        ...
+
+    def generate(self, jobs: Sequence[Generation]) -> Iterator[tuple[int, Generated]]:
+        """Answer each job, with its index.
+
+        Raises:
+            MinnaError: the backend failed.
+        """
+        ...
