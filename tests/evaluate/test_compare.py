@@ -68,7 +68,7 @@ def set_mode(content: dict[str, Any]) -> None:
 
 
 def set_version(content: dict[str, Any]) -> None:
-    content["tasks"][0]["version"] = 2
+    content["tasks"][0]["version"] = "2"
 
 
 def set_documents(content: dict[str, Any]) -> None:
@@ -101,11 +101,11 @@ def test_reports_on_other_documents_are_refused(chain: Chain, report: Path, tmp_
 def test_items_that_do_not_fit_their_report_are_refused(report: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange"
     shutil.copytree(report, strange)
-    lines = (strange / "items.jsonl").read_text(encoding="utf-8").splitlines()
-    (strange / "items.jsonl").write_text("\n".join(lines[1:]), encoding="utf-8")
-    with pytest.raises(ArtifactError, match="other documents"):
+    lines = (strange / "items" / "bits_per_byte.jsonl").read_text(encoding="utf-8").splitlines()
+    (strange / "items" / "bits_per_byte.jsonl").write_text("\n".join(lines[1:]), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="other items"):
         compare([report, strange])
-    (strange / "items.jsonl").write_text("{", encoding="utf-8")
+    (strange / "items" / "bits_per_byte.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(ArtifactError, match="cannot be read"):
         compare([report, strange])
 
@@ -119,7 +119,7 @@ def test_what_is_no_report_is_refused(chain: Chain, report: Path, tmp_path: Path
     with pytest.raises(ArtifactError, match="a report is needed"):
         read_report(chain.model)
     broken = changed(report, tmp_path / "broken", lambda content: content.pop("mode"))
-    with pytest.raises(ArtifactError, match="not a report of schema 1"):
+    with pytest.raises(ArtifactError, match="not a report of schema 2"):
         read_report(broken)
 
 
@@ -139,7 +139,7 @@ def test_the_command_line_evaluates_and_compares(
     )
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert result["schema"] == 1 and result["tasks"][0]["n"] == 20
+    assert result["schema"] == 2 and result["tasks"][0]["n"] == 20
     mixed = program("compare", out, other)
     assert isinstance(mixed.exception, UsageError)
     twice = program("compare", out, out)

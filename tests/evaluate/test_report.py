@@ -58,7 +58,7 @@ def test_every_interval_surrounds_its_value(report: Path) -> None:
 
 
 def test_items_add_up_to_the_figure_and_name_every_document(chain: Chain, report: Path) -> None:
-    lines = (report / "items.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (report / "items" / "bits_per_byte.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["id"] for row in rows] == [d.id for d in texts(chain.corpus, split="test")]
     bits = sum(row["nats"] for row in rows) / math.log(2) / sum(row["bytes"] for row in rows)
@@ -150,7 +150,7 @@ def test_the_page_is_self_contained_readable_on_a_phone_and_escapes_text(
 def test_a_limit_spreads_over_the_split(chain: Chain, tmp_path: Path) -> None:
     settings = EvaluateSettings(limit=7, resamples=10)
     evaluate(chain.model, corpus=chain.corpus, out=tmp_path / "few", settings=settings)
-    rows = (tmp_path / "few" / "items.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = (tmp_path / "few" / "items" / "bits_per_byte.jsonl").read_text(encoding="utf-8").splitlines()
     every = [document.id for document in texts(chain.corpus, split="test")]
     places = [every.index(json.loads(row)["id"]) for row in rows]
     assert places == [number * len(every) // 7 for number in range(7)]

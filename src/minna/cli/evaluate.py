@@ -50,7 +50,7 @@ def evaluate(
     task = report.tasks[0]
     rows = {"model": task.metrics["bits_per_byte"]}
     rows |= {name: item.metrics["bits_per_byte"] for name, item in task.references.items()}
-    lines = [f"{out}: {task.n} documents of {task.data.corpus}, split {task.data.split!r}"]
+    lines = [f"{out}: {task.n} documents of {task.data.title}, split {task.data.split!r}"]
     for name, metric in rows.items():
         span = f"  [{metric.low:.4f}, {metric.high:.4f}]" if metric.low is not None else ""
         lines.append(f"  {name:<12} {metric.value:.4f} bits per byte{span}")

@@ -2,12 +2,11 @@
 
 Two intervals that overlap do not say that two models are alike: on the same documents most of the
 spread is shared. So the difference to the first report is resampled itself, document by document
-(items.jsonl), which is several times sharper.
+(items/), which is several times sharper.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minna.errors import ArtifactError, UsageError
-from minna.evaluate.report import ITEMS_NAME, Metric, Report, Task, read_report
+from minna.evaluate.report import Metric, Report, Task, read_items, read_report
 from minna.metrics import ratio_interval
 
 _BITS = "bits_per_byte"
@@ -38,7 +37,7 @@ class Comparison:
     """One task over several reports, in the order they were given."""
 
     task: str
-    version: int
+    version: str
     mode: str
     n: int
     corpus: str
@@ -117,7 +116,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         version=first.version,
         mode=reports[0].mode,
         n=first.n,
-        corpus=first.data.corpus,
+        corpus=first.data.title,
         split=first.data.split,
         rows=[
             Row(
@@ -137,7 +136,7 @@ def _refuse_mixture(paths: Sequence[Path], reports: list[Report], tasks: list[Ta
         return {
             "mode": report.mode,
             "task version": str(task.version),
-            "corpus": f"{task.data.corpus}, split {task.data.split}",
+            "corpus": f"{task.data.title}, split {task.data.split}",
             "scored documents": f"{task.n}, {task.data.sha256[:12]}",
         }
 
@@ -161,27 +160,24 @@ class _Items:
 
 
 def _items(path: Path) -> _Items:
-    file = path / ITEMS_NAME
+    rows = read_items(path, _BITS)
     try:
-        rows: list[dict[str, Any]] = [
-            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
-        ]
         return _Items(
             ids=[row["id"] for row in rows],
             groups=[row["group"] for row in rows],
             bytes=[row["bytes"] for row in rows],
             nats=[row["nats"] for row in rows],
         )
-    except (OSError, ValueError, KeyError) as error:
+    except KeyError as error:
         raise ArtifactError(
-            f"{file} cannot be read: {error}", remedy="run the evaluation again"
+            f"an item of {path} has no {error}", remedy="run the evaluation again"
         ) from error
 
 
 def _difference(first: _Items, other: _Items, path: Path) -> Metric:
     if first.ids != other.ids:
         raise ArtifactError(
-            f"{path / ITEMS_NAME} has other documents than its report.json says",
+            f"{path} has other items than its report.json says",
             remedy="run the evaluation again",
         )
     bits = (np.array(other.nats) - np.array(first.nats)) / math.log(2)

@@ -1,8 +1,9 @@
 """report.json: what was measured, on which documents, by which rules.
 
 A figure without its conditions gets compared with the wrong neighbour: the same model has 3 % other
-bits per byte on another split. So a task carries its version and a hash of the very documents, and
-`compare` goes by those, not by the names of folders.
+bits per byte on another split, and one full-width colon in a prompt moves a score by points. So a
+task carries its version, prompt, number of examples and a hash of the very data, and `compare` goes
+by those, not by the names of folders. What was asked and answered lies beside it, line by line.
 
 `write_schema` writes the JSON schema of these classes where the package keeps it.
 """
@@ -10,17 +11,19 @@ bits per byte on another split. So a task carries its version and a hash of the 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from minna.artifact import read_manifest
+from minna.artifact import read_manifest, replace_file
 from minna.artifact.files import write_text_atomically
 from minna.errors import ArtifactError
 
+SCHEMA: Final = 2
 REPORT_NAME = "report.json"
-ITEMS_NAME = "items.jsonl"
+ITEMS_FOLDER = "items"
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -54,34 +57,73 @@ class Reference(_Record):
 
 
 class Data(_Record):
-    """The documents: `sha256` is over the ids and texts that were scored, in order."""
+    """The data: `sha256` is over the scored ids and texts, or over the bytes of the files."""
 
     sha256: str = Field(pattern=_SHA256)
-    corpus: str
+    title: str = Field(description="the corpus or the data set, for people")
     split: str
+    files: tuple[str, ...] = ()
+
+
+class Cost(_Record):
+    """What it took. `shared_tokens` were in prompts and never read twice, thanks to sharing."""
+
+    seconds: float = Field(default=0.0, ge=0)
+    prompt_tokens: int = Field(default=0, ge=0, description="tokens of all contexts")
+    shared_tokens: int = Field(default=0, ge=0, description="of these, not read again")
+    new_tokens: int = Field(default=0, ge=0, description="generated")
+    requests: int = Field(default=0, ge=0)
+    peak_bytes: int | None = Field(default=None, ge=0)
 
 
 class Task(_Record):
-    """One measurement. Another `version` means other rules: figures of two do not compare."""
+    """One measurement. Another `version` or `prompt` means other rules: figures do not compare."""
 
-    name: str
-    version: int = Field(ge=1)
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: dict[Literal["en", "ja"], str] = Field(default_factory=dict)
+    version: str
+    prompt: str = Field(default="", description="code of the prompt; empty where there is none")
+    shots: int = Field(default=0, ge=0)
     n: int = Field(ge=1, description="scored items")
+    main: str = Field(description="the metric that stands for the task")
     data: Data
+    hashes: dict[Literal["prompts", "requests"], str] = Field(default_factory=dict)
     conditions: dict[str, int | float | str]
     metrics: dict[str, Metric]
     sources: dict[str, Part] = Field(default_factory=dict)
     references: dict[str, Reference] = Field(default_factory=dict)
+    cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _main_is_measured(self) -> Task:
+        if self.main not in self.metrics:
+            raise ValueError(f"main metric {self.main!r} is none of {', '.join(self.metrics)}")
+        return self
+
+    @property
+    def full_name(self) -> str:
+        """NAME-VERSION-PROMPT, or NAME-VERSION where there is no prompt."""
+        return "-".join(part for part in (self.name, self.version, self.prompt) if part)
 
 
 class Report(_Record):
-    """The content of report.json, schema 1."""
+    """The content of report.json, schema 2."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    mode: str = Field(description="which family of rules: fixed (this project's own)")
+    schema_version: Literal[2] = Field(default=SCHEMA, alias="schema")
+    mode: str = Field(description="which family of rules: fixed (this project's own) or compat")
     model: str = Field(pattern=_SHA256, description="sha256 of the model's minna.json")
     model_name: str
+    suite: str | None = None
+    average: Metric | None = Field(default=None, description="only where the whole suite ran")
     tasks: list[Task] = Field(min_length=1)
+    cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Report:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a task stands twice in {', '.join(names)}")
+        return self
 
     def task(self, name: str) -> Task:
         """Return the task of that name.
@@ -115,16 +157,54 @@ def read_report(path: Path) -> Report:
     read_manifest(path, kind="report")
     file = path / REPORT_NAME
     try:
-        return Report.model_validate_json(file.read_text(encoding="utf-8"))
+        content: Any = json.loads(file.read_text(encoding="utf-8"))
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != SCHEMA:
+            raise ArtifactError(
+                f"{file} has schema {found!r}, and schema {SCHEMA} is read here",
+                remedy="evaluate the model again with this minna",
+            )
+        return Report.model_validate(content)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} has no {REPORT_NAME}", remedy="run the evaluation again"
         ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of JSON, of UTF-8, of the schema
         raise ArtifactError(
-            f"{file} is not a report of schema 1: {error}",
+            f"{file} is not a report of schema {SCHEMA}: {error}",
             remedy="run the evaluation again, or use the minna version that wrote it",
         ) from error
+
+
+def write_items(directory: Path, task: str, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write items/TASK.jsonl: one line per item, enough to compare two models item by item."""
+    file = directory / ITEMS_FOLDER / f"{task}.jsonl"
+    with replace_file(file) as lines:
+        for row in rows:
+            text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+            # half a character that a model generated is told as U+FFFD, never a crash at the end
+            lines.write(text.encode("utf-8", errors="replace"))
+    return file
+
+
+def read_items(path: Path, task: str) -> list[dict[str, Any]]:
+    """Read the items of a task of the report directory `path`.
+
+    Raises:
+        ArtifactError: there are none, or they cannot be read.
+    """
+    file = path / ITEMS_FOLDER / f"{task}.jsonl"
+    try:
+        rows: list[Any] = [json.loads(line) for line in file.read_bytes().splitlines()]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{file} cannot be read: {error}", remedy="run the evaluation again"
+        ) from error
+    if not all(isinstance(row, dict) and "id" in row for row in rows):
+        raise ArtifactError(
+            f"{file} holds a line that is no item with an id", remedy="run the evaluation again"
+        )
+    return rows
 
 
 def json_schema() -> dict[str, Any]:

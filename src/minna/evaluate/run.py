@@ -7,9 +7,8 @@ groups, as documents of one group (translations of one sentence, one work) err t
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -26,13 +25,13 @@ from minna.evaluate.documents import HeldOut, held_out, nats_of
 from minna.evaluate.page import write_page
 from minna.evaluate.references import Measured, measure_references
 from minna.evaluate.report import (
-    ITEMS_NAME,
     Data,
     Metric,
     Part,
     Reference,
     Report,
     Task,
+    write_items,
     write_report,
 )
 from minna.evaluate.settings import EvaluateSettings
@@ -40,7 +39,7 @@ from minna.metrics import ratio_interval
 from minna.runtime.load import LoadedModel, load_model
 
 BITS_PER_BYTE: Final = "bits_per_byte"
-VERSION: Final = 1
+VERSION: Final = "1"
 MODE: Final = "fixed"
 
 Floats = NDArray[np.float64]
@@ -84,7 +83,7 @@ def evaluate(model: Path, *, corpus: Path, out: Path, settings: EvaluateSettings
             tasks=[_task(loaded, held, nats, references, figures, corpus)],
         )
         write_report(draft.path, report)
-        _write_items(draft.path / ITEMS_NAME, held, nats)
+        write_items(draft.path, BITS_PER_BYTE, _items(held, nats))
         write_page(draft.path, report=report, held=held, nats=nats)
         _count(draft, held)
         # examples of the text stand in report.html
@@ -179,10 +178,11 @@ def _task(
     return Task(
         name=BITS_PER_BYTE,
         version=VERSION,
+        main=BITS_PER_BYTE,
         n=len(held.documents),
         data=Data(
             sha256=held.sha256(),
-            corpus=str(settings.get("source", corpus.name)),
+            title=str(settings.get("source", corpus.name)),
             split=figures.split,
         ),
         conditions={
@@ -206,18 +206,16 @@ def _task(
     )
 
 
-def _write_items(file: Path, held: HeldOut, nats: Floats) -> None:
-    """Write one line per document: enough to compare two models document by document."""
-    with artifact.replace_file(file) as lines:
-        for document, size, cost in zip(held.documents, held.bytes, nats, strict=True):
-            row = {
-                "id": document.id,
-                "group": document.group,
-                "source": document.source,
-                "bytes": int(size),
-                "nats": round(float(cost), 6),
-            }
-            lines.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+def _items(held: HeldOut, nats: Floats) -> Iterator[dict[str, object]]:
+    """One row per document: enough to compare two models document by document."""
+    for document, size, cost in zip(held.documents, held.bytes, nats, strict=True):
+        yield {
+            "id": document.id,
+            "group": document.group,
+            "source": document.source,
+            "bytes": int(size),
+            "nats": round(float(cost), 6),
+        }
 
 
 def _count(draft: Draft, held: HeldOut) -> None:

@@ -93,8 +93,8 @@ def _results(facts: Facts) -> list[EvalResult]:
         EvalResult(
             task_type="text-generation",
             task_name="Language modelling",
-            dataset_type=_slug(task.data.corpus),
-            dataset_name=f"{task.data.corpus} ({task.data.split})",
+            dataset_type=_slug(task.data.title),
+            dataset_name=f"{task.data.title} ({task.data.split})",
             dataset_split=task.data.split,
             metric_type=name,
             metric_name=f"{_metric_name(name)[1]} ({task.name} v{task.version})",

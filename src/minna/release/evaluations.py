@@ -16,6 +16,7 @@ from minna.errors import ArtifactError
 from minna.release.provenance import Link
 
 REPORT_NAME = "report.json"
+_SCHEMA = 2
 
 
 class _View(BaseModel):
@@ -40,7 +41,7 @@ class Reference(_View):
 class Data(_View):
     """Which documents."""
 
-    corpus: str = ""
+    title: str = ""
     split: str = ""
 
 
@@ -48,7 +49,7 @@ class Task(_View):
     """One measurement."""
 
     name: str
-    version: int
+    version: str
     n: int
     data: Data = Data()
     metrics: dict[str, Metric]
@@ -114,9 +115,9 @@ def _read(file: Path) -> _Content:
         raise ArtifactError(
             f"{file} is not a report: {error}", remedy="run the evaluation again"
         ) from error
-    if content.schema_version != 1:
+    if content.schema_version != _SCHEMA:
         raise ArtifactError(
-            f"{file} has schema {content.schema_version}, and 1 is read here",
+            f"{file} has schema {content.schema_version}, and {_SCHEMA} is read here",
             remedy="run the evaluation again with this minna",
         )
     return content
