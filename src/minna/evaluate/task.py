@@ -75,7 +75,11 @@ class Cap(_Record):
 
 
 class Files(_Record):
-    """Names of the data files below the data directory, glob patterns, the first match counts."""
+    """Names of the data files below the data directory, glob patterns, the first match counts.
+
+    Several matches are an error (two versions of a data set), unless the pattern itself speaks of
+    parts: a set such as `dev[12]`, or shards, `-of-`.
+    """
 
     scored: tuple[str, ...]
     shots: tuple[str, ...] = ()
@@ -100,6 +104,9 @@ class Source(_Record):
     url: str
     licence: str
     hub: str = Field(default="", description="OWNER/NAME of a data set on the Hugging Face Hub")
+    hub_config: str = Field(default="default", description="its configuration")
+    hub_scored: str = Field(default="validation", description="its split that is scored")
+    hub_shots: str = Field(default="train", description="its split for examples")
 
 
 class Task(_Record):
