@@ -13,6 +13,7 @@ import codecs
 import functools
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from minna.artifact.files import sha256_file
 from minna.errors import ArtifactError, DataError
-from minna.tokenizer.proto import SCORE_STEP, ModelFields, PieceType, read_model
+from minna.tokenizer.proto import SCORE_STEP, ModelFields, PieceType, read_model, without_prefix
 from minna.tokenizer.settings import SPACE
 
 MODEL_NAMES = ("tokenizer.model", "spiece.model")
@@ -79,13 +80,19 @@ def _asks_lower_case(config: Path) -> bool:
 class Tokenizer:
     """Ids from text and text from ids. Special ids are -1 where the model has no such piece."""
 
-    def __init__(self, model: Path, *, lower_case: bool) -> None:
+    def __init__(
+        self, model: Path, *, lower_case: bool, prefix: Literal["model", "never"] = "model"
+    ) -> None:
         from sentencepiece import SentencePieceProcessor
 
         self.model_file = model
+        content = model.read_bytes()
         self.fields: ModelFields = read_model(model)
+        if prefix == "never":
+            content = without_prefix(content)
+            self.fields = replace(self.fields, dummy_prefix=False, fold_spaces=False)
         self.lower_case = lower_case
-        self._processor: Any = SentencePieceProcessor(model_proto=model.read_bytes())
+        self._processor: Any = SentencePieceProcessor(model_proto=content)
         by_text = {piece.text: number for number, piece in enumerate(self.fields.pieces)}
         self.vocab_size: int = len(self.fields.pieces)
         self.unk_id: int = self._processor.unk_id()
@@ -119,7 +126,7 @@ class Tokenizer:
         try:
             return self._processor.encode(self._prepare(text))
         except UnicodeEncodeError as error:
-            raise _surrogate(error) from error
+            raise surrogate(error) from error
 
     def encode_batch(
         self, texts: Sequence[str], *, threads: int = 2
@@ -134,7 +141,7 @@ class Tokenizer:
                 return self._encode_joined(texts, threads=threads)
             rows = self._rows(texts, threads=threads)
         except UnicodeEncodeError as error:
-            raise _surrogate(error) from error
+            raise surrogate(error) from error
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=offsets[1:])
         return _flat(rows), offsets
@@ -205,6 +212,14 @@ class Tokenizer:
         """
         stream = StreamDecoder(self)
         return "".join([stream.feed(number) for number in ids]) + stream.close()
+
+    def without_prefix(self) -> Tokenizer:
+        """The same tokenizer for text that goes on: no space in front, no spaces folded."""
+        return Tokenizer(self.model_file, lower_case=self.lower_case, prefix="never")
+
+    def stream(self) -> StreamDecoder:
+        """Text from ids as they come."""
+        return StreamDecoder(self)
 
     def piece_bytes(self, number: int) -> bytes:
         """The UTF-8 bytes an id stands for, spaces as spaces; b"" for control tokens.
@@ -299,7 +314,8 @@ def _bytes_of(fields: ModelFields, number: int) -> bytes:
             return piece.text.replace(SPACE, " ").encode()
 
 
-def _surrogate(error: UnicodeEncodeError) -> DataError:
+def surrogate(error: UnicodeEncodeError) -> DataError:
+    """What is said of a text that has no UTF-8."""
     return DataError(
         f"text must be valid Unicode; it holds {error.object[error.start]!r} "
         f"at character {error.start}",
