@@ -1,0 +1,115 @@
+"""Our own engine as a judge's model: shared beginnings, many answers at once, or all of it plainly.
+
+`plain` asks one thing at a time and shares nothing: the reference that the fast way is compared
+with, and what the benchmark calls a straightforward harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+
+from minna.evaluate.backends.base import Generated, Generation, Likelihood
+from minna.evaluate.records import Candidate
+from minna.runtime.branches import Reading, likelihoods, plain
+from minna.runtime.engine import Engine, cache_dtype
+from minna.runtime.load import LoadedModel
+from minna.runtime.request import Request, Result
+from minna.tokenizer.coder import Coder
+
+Path = Literal["shared", "plain"]
+
+_MOST_SLOTS = 64
+_CACHE_BYTES = 2 << 30  # keys and values of all rows; a laptop has that to spare
+_CACHE_SHARE = 0.4  # of what a GPU has free
+_BATCH_TOKENS = {"cpu": 4096, "cuda": 32768, "mps": 8192}
+
+
+class EngineBackend:
+    """A loaded model dir.
+
+    Attributes:
+        reading: how much was read, and how much did not have to be.
+    """
+
+    name = "minna"
+
+    def __init__(
+        self, model: LoadedModel, *, way: Path = "shared", batch_tokens: int | None = None
+    ) -> None:
+        self.model = model
+        self.coder: Coder = model.tokenizer
+        self.max_length = model.decoder.config.context
+        self.eos_ids = model.eos_ids
+        self.reading = Reading()
+        self._way: Path = way
+        self._batch_tokens = batch_tokens or _BATCH_TOKENS[model.device.type]
+
+    def conditions(self) -> dict[str, Any]:
+        """Device, type, and how it was asked."""
+        return {
+            "backend": self.name,
+            "device": self.model.device.type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "way": self._way,
+            "torch": torch.__version__,
+        }
+
+    def likelihoods(
+        self, groups: Sequence[Sequence[Candidate]]
+    ) -> Iterator[tuple[int, list[Likelihood]]]:
+        """Score groups; see `runtime.branches`."""
+        if self._way == "plain":
+            return plain(self.model, groups, reading=self.reading)
+        return likelihoods(
+            self.model, groups, batch_tokens=self._batch_tokens, reading=self.reading
+        )
+
+    def generate(self, jobs: Sequence[Generation]) -> Iterator[tuple[int, Generated]]:
+        """Answer jobs, rows being filled again as soon as they are free."""
+        if not jobs:
+            return
+        slots = 1 if self._way == "plain" else min(len(jobs), self._slots(jobs))
+        engine = Engine(self.model, slots=slots, prefill_tokens=self._batch_tokens)
+        # neighbours share their beginning, which is then copied and not read
+        order = sorted(range(len(jobs)), key=lambda number: jobs[number].prompt)
+        if self._way == "plain":
+            for number in order:
+                engine.forget()
+                (result,) = engine.run([_request(jobs[number])])
+                yield number, self._generated(result, jobs[number])
+            return
+        numbers = {engine.submit(_request(jobs[number])): number for number in order}
+        while engine.busy:
+            for event in engine.step():
+                if event.result is not None:
+                    number = numbers[event.request]
+                    yield number, self._generated(event.result, jobs[number])
+
+    def _generated(self, result: Result, job: Generation) -> Generated:
+        self.reading.tokens += len(job.prompt) + len(result.ids)
+        return Generated(ids=result.ids, finish=result.finish, text=result.text)
+
+    def _slots(self, jobs: Sequence[Generation]) -> int:
+        """As many rows as the memory for keys and values allows."""
+        config = self.model.decoder.config
+        longest = max(len(job.prompt) + job.max_new_tokens for job in jobs)
+        width = torch.finfo(cache_dtype(self.model.device, self.model.dtype)).bits // 8
+        row = 2 * config.layers * config.key_value_heads * config.head_width * longest * width
+        room = _CACHE_BYTES
+        if self.model.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.model.device)
+            room = int(free * _CACHE_SHARE)
+        # the cache doubles as it grows, and holds old and new while it does
+        return max(1, min(_MOST_SLOTS, room // (3 * row)))
+
+
+def _request(job: Generation) -> Request:
+    return Request(
+        prompt=job.prompt,
+        max_new_tokens=job.max_new_tokens,
+        stop_ids=job.stop_ids,
+        stop_texts=job.stop_texts,
+    )

@@ -1,0 +1,249 @@
+"""From a list of tasks to their figures: ask what is not answered yet, then score.
+
+Everything that can be wrong with tasks, data and prompts is found before the model is asked
+anything: all requests of all tasks are built and encoded first. Every answer is filed as it comes,
+so an error in one task (or a kill) costs nothing of the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minna.console import progress, warn
+from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood
+from minna.evaluate.encode import answer_text, encode_request
+from minna.evaluate.plan import Planned
+from minna.evaluate.records import Answer, Document, Encoded, Mode, Request
+from minna.evaluate.report import Cost, Data, Task
+from minna.evaluate.requests import build_requests, prompts_sha256, requests_sha256
+from minna.evaluate.scoring import Item, score_task
+from minna.evaluate.settings import EvaluateSettings
+from minna.evaluate.store import Store, key_of
+from minna.runtime.memory import peak_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A task whose questions are ready."""
+
+    planned: Planned
+    documents: list[Document]
+    requests: list[Request]
+    encoded: list[Encoded]
+    keys: list[str]
+
+    @property
+    def name(self) -> str:
+        """Full name."""
+        return self.planned.chosen.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A task with its figures and the items behind them."""
+
+    task: Task
+    items: list[Item] = field(default_factory=list)
+
+
+def prepare(
+    planned: Planned, *, backend: Backend, mode: Mode, settings: EvaluateSettings, asked: str
+) -> Prepared:
+    """Build and encode the requests of a task; `asked` identifies the model (see `store`).
+
+    Raises:
+        UsageError: no tokenizer where one is needed, or no examples.
+        DataError: an item that cannot be asked, named with its task.
+    """
+    chosen = planned.chosen
+    documents, requests = build_requests(
+        chosen,
+        planned.splits,
+        mode=mode,
+        shots=planned.shots,
+        limit=settings.limit,
+        coder=backend.coder,
+        max_length=backend.max_length,
+    )
+    encoded = [
+        encode_request(
+            request,
+            chosen=chosen,
+            mode=mode,
+            coder=backend.coder,
+            max_length=backend.max_length,
+        )
+        for request in requests
+    ]
+    return Prepared(
+        planned=planned,
+        documents=documents,
+        requests=requests,
+        encoded=encoded,
+        keys=[key_of(entry, asked=asked) for entry in encoded],
+    )
+
+
+def judge(
+    prepared: Prepared, *, backend: Backend, mode: Mode, settings: EvaluateSettings, store: Store
+) -> Judged:
+    """Ask what is not in the store, and score.
+
+    Raises:
+        ArtifactError: the model gave something that is not a number, named with task and item.
+    """
+    start, before = time.monotonic(), backend.reading.spared
+    _ask(prepared, backend=backend, store=store)
+    answers = [
+        _answer(request, encoded, store[key], backend=backend, mode=mode)
+        for request, encoded, key in zip(
+            prepared.requests, prepared.encoded, prepared.keys, strict=True
+        )
+    ]
+    chosen = prepared.planned.chosen
+    scores = score_task(
+        chosen,
+        prepared.documents,
+        prepared.requests,
+        answers,
+        mode=mode,
+        coder=backend.coder,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    _warn(prepared, answers)
+    splits = planned.splits if (planned := prepared.planned) else None
+    assert splits is not None
+    task = Task(
+        name=chosen.task.name,
+        title=chosen.task.title,
+        version=chosen.version.version,
+        prompt=chosen.prompt.code,
+        shots=planned.shots,
+        n=len(answers),
+        main=scores.main,
+        data=Data(
+            sha256=splits.sha256,
+            title=chosen.task.source.title,
+            split="scored",
+            files=splits.files,
+        ),
+        hashes={
+            "prompts": prompts_sha256(chosen),
+            "requests": requests_sha256(prepared.requests),
+        },
+        conditions={**scores.conditions, **backend.conditions()},
+        metrics=scores.metrics,
+        cost=Cost(
+            seconds=round(time.monotonic() - start, 3),
+            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+            shared_tokens=max(0, backend.reading.spared - before),
+            new_tokens=sum(answer.new_tokens for answer in answers),
+            requests=len(answers),
+            peak_bytes=peak_bytes(),
+        ),
+    )
+    return Judged(task=task, items=scores.items)
+
+
+def _ask(prepared: Prepared, *, backend: Backend, store: Store) -> None:
+    pending: dict[str, int] = {}
+    for place, key in enumerate(prepared.keys):
+        if key not in store:
+            pending.setdefault(key, place)
+    keys, places = list(pending), list(pending.values())
+    kind = prepared.requests[0].kind
+    found: Iterable[tuple[int, dict[str, Any]]]
+    if kind == "loglikelihood":
+        found = _likelihoods(backend, [prepared.encoded[place] for place in places])
+    else:
+        found = _generated(backend, [_job(prepared, place) for place in places])
+    with progress() as bar:
+        task = bar.add_task(prepared.name, total=len(prepared.keys), note="items")
+        bar.advance(task, len(prepared.keys) - len(keys))
+        for number, row in found:
+            store.put(keys[number], row)
+            bar.advance(task)
+
+
+def _likelihoods(
+    backend: Backend, encoded: Sequence[Encoded]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    groups = [entry.candidates for entry in encoded]
+    for number, likelihoods in backend.likelihoods(groups) if groups else ():
+        yield number, _row_of_likelihoods(likelihoods)
+
+
+def _row_of_likelihoods(likelihoods: Sequence[Likelihood]) -> dict[str, Any]:
+    return {
+        "logprobs": [entry.logprob for entry in likelihoods],
+        "greedy": [entry.greedy for entry in likelihoods],
+        "lengths": [entry.tokens for entry in likelihoods],
+    }
+
+
+def _generated(
+    backend: Backend, jobs: Sequence[Generation]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, generated in backend.generate(jobs) if jobs else ():
+        yield number, _row_of_generated(generated)
+
+
+def _row_of_generated(generated: Generated) -> dict[str, Any]:
+    return {"ids": list(generated.ids), "finish": generated.finish, "text": generated.text}
+
+
+def _job(prepared: Prepared, place: int) -> Generation:
+    encoded = prepared.encoded[place]
+    return Generation(
+        prompt=encoded.prompt,
+        max_new_tokens=encoded.max_new_tokens,
+        stop_ids=encoded.stop_ids,
+        stop_texts=encoded.stop_texts,
+        text=prepared.requests[place].context,
+    )
+
+
+def _answer(
+    request: Request, encoded: Encoded, row: dict[str, Any], *, backend: Backend, mode: Mode
+) -> Answer:
+    if request.kind == "loglikelihood":
+        return Answer(
+            logprobs=tuple(row["logprobs"]),
+            greedy=tuple(row["greedy"]),
+            lengths=tuple(row["lengths"]),
+            prompt_tokens=sum(candidate.start for candidate in encoded.candidates),
+            new_tokens=sum(row["lengths"]),
+            truncated=encoded.truncated,
+        )
+    ids: list[int] = row["ids"]
+    text = row["text"]
+    if ids and backend.coder is not None:
+        text = answer_text(ids, coder=backend.coder, mode=mode, until=request.until)
+    return Answer(
+        text=text,
+        finish=row["finish"],
+        prompt_tokens=len(encoded.prompt),
+        new_tokens=len(ids),
+        truncated=encoded.truncated,
+    )
+
+
+def _warn(prepared: Prepared, answers: Sequence[Answer]) -> None:
+    """Say what a figure hides: contexts that were cut, answers that never ended."""
+    total = len(answers)
+    cut = [place for place, answer in enumerate(answers) if answer.truncated]
+    if cut:
+        warn(
+            f"{prepared.name}: {len(cut)} of {total} contexts are longer than the model reads and "
+            f"lost their beginning (first: item {prepared.requests[cut[0]].doc_id})"
+        )
+    endless = [place for place, answer in enumerate(answers) if answer.finish == "length"]
+    if 2 * len(endless) > total:
+        warn(
+            f"{prepared.name}: {len(endless)} of {total} answers did not end and were cut at the "
+            f"cap (first: item {prepared.requests[endless[0]].doc_id})"
+        )

@@ -1,0 +1,132 @@
+"""Which tasks, in which versions, with how many examples, on which data: decided before any model.
+
+A suite of eight tasks whose seventh has no data would otherwise fail after an hour; so every task
+is found and every data set read first, and all that is missing is told at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minna.console import warn
+from minna.errors import DataError, MinnaError, UsageError
+from minna.evaluate.readers import read_data
+from minna.evaluate.records import Mode, Splits
+from minna.evaluate.settings import EvaluateSettings
+from minna.evaluate.suite import read_suite
+from minna.evaluate.task import Chosen, choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One task with its data."""
+
+    chosen: Chosen
+    shots: int
+    splits: Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be asked.
+
+    Attributes:
+        suite: name of the suite, None for single tasks.
+        mode: for all tasks.
+        tasks: in the order they are asked.
+        left_out: full name of a task to why it is left out.
+    """
+
+    suite: str | None
+    mode: Mode
+    tasks: tuple[Planned, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
+    """Find the tasks and read their data.
+
+    Args:
+        settings: suite or tasks, and what is said about their versions, prompts and shots.
+        data: the folder with the user's data sets; None fetches them from the Hub.
+
+    Raises:
+        UsageError: an unknown suite, task, version or prompt.
+        DataError: data that are missing (all of them named) or broken.
+    """
+    mode: Mode = settings.mode or "fixed"
+    if settings.suite is not None:
+        if settings.tasks:
+            raise UsageError(
+                f"suite {settings.suite!r} and tasks {', '.join(settings.tasks)} exclude each "
+                "other",
+                remedy="give one of --suite and --tasks",
+            )
+        suite = read_suite(settings.suite)
+        mode = settings.mode or suite.mode
+        chosen = suite.choose(prompt=settings.prompt, versions=settings.versions)
+    else:
+        if settings.versions is not None:
+            raise UsageError(
+                f"versions {settings.versions!r} are sets of a suite",
+                remedy="write the version into the name, such as jnli-1.1-0.2",
+            )
+        found = [choose(name, prompt=settings.prompt) for name in settings.tasks]
+        chosen = [(entry, entry.task.shots) for entry in found]
+    _refuse_twins([entry for entry, _ in chosen])
+    tasks: list[Planned] = []
+    problems: dict[str, MinnaError] = {}
+    for (entry, usual), shots in zip(chosen, _shots(settings, chosen), strict=True):
+        try:
+            splits = read_data(entry, data=data)
+        except DataError as error:
+            problems[entry.name] = error
+            continue
+        tasks.append(Planned(chosen=entry, shots=usual if shots is None else shots, splits=splits))
+    _tell(problems, missing=settings.missing, any_left=bool(tasks))
+    return Plan(
+        suite=settings.suite,
+        mode=mode,
+        tasks=tuple(tasks),
+        left_out={name: str(error) for name, error in problems.items()},
+    )
+
+
+def _shots(settings: EvaluateSettings, chosen: list[tuple[Chosen, int]]) -> list[int] | list[None]:
+    """One number for all, or one per task."""
+    given = settings.shots
+    if not given:
+        return [None] * len(chosen)
+    if len(given) not in (1, len(chosen)):
+        raise UsageError(
+            f"{len(given)} numbers of shots were given for {len(chosen)} tasks",
+            remedy="give one for all, or one per task in their order: "
+            + ", ".join(entry.task.name for entry, _ in chosen),
+        )
+    return list(given) if len(given) > 1 else [given[0]] * len(chosen)
+
+
+def _refuse_twins(chosen: list[Chosen]) -> None:
+    names = [entry.task.name for entry in chosen]
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise UsageError(
+            f"the task {twins[0]} stands twice", remedy="write one report per version or prompt"
+        )
+
+
+def _tell(problems: dict[str, MinnaError], *, missing: str, any_left: bool) -> None:
+    if not problems:
+        return
+    if missing == "skip" and any_left:
+        for name, error in problems.items():
+            warn(f"{name} is left out: {error}")
+        return
+    if len(problems) == 1:
+        raise next(iter(problems.values()))
+    told = "\n".join(f"- {name}: {error}" for name, error in problems.items())
+    raise DataError(
+        f"the data of {len(problems)} tasks cannot be read:\n{told}",
+        remedy="get them, or leave those tasks out with --missing skip",
+    )
