@@ -71,6 +71,7 @@ class Request:
         max_new_tokens: cap of an answer, None for loglikelihood.
         gold: index of the right continuation, or the texts that count as right.
         shots: how many examples the context holds.
+        messages: the prompt as (role, text) turns, of a chat prompt; for servers that render it.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Request:
     max_new_tokens: int | None = None
     gold: int | tuple[str, ...]
     shots: int = 0
+    messages: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
