@@ -95,6 +95,7 @@ class Rows(_Record):
     choices: tuple[str, ...] = Field(default=(), description="columns, or one that holds a list")
     answers: tuple[str, ...] = Field(default=(), description="columns, or one that holds a list")
     nested: str = Field(default="", description='key of the list of rows, such as "samples"')
+    columns: tuple[str, ...] = Field(default=(), description="of a table without a header")
 
 
 class Source(_Record):
