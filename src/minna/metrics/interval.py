@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minna.errors import DataError
+from minna.metrics.bootstrap import Statistic, group_sums, resampled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,87 @@ def _resampled(
         # only groups without a single byte were drawn: possible in toys, no evidence either way
         draws[number] = upper[chosen].sum() / below if below > 0 else upper.sum() / lower.sum()
     return draws
+
+
+def statistic_interval(
+    rows: ArrayLike,
+    statistic: Statistic,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Any figure of sums over items, with a percentile bootstrap interval.
+
+    Args:
+        rows: [N, K] what each item adds to the sums.
+        statistic: from sums [..., K] to the figure.
+        groups: [N] items of one group are drawn together; each item alone if None.
+        resamples: number of bootstrap draws.
+        level: share of the draws inside the interval.
+        seed: of the draws.
+
+    Raises:
+        DataError: no items, or lengths that differ.
+    """
+    rows_GK = group_sums(rows, groups=groups)
+    draws = resampled(rows_GK, statistic, resamples=resamples, seed=seed)
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    value = statistic(rows_GK.sum(axis=0, keepdims=True))[0]
+    return Interval(value=float(value), low=float(low), high=float(high), units=len(rows_GK))
+
+
+def mean_interval(
+    values: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Mean over items with a percentile bootstrap interval.
+
+    Every item weighs the same, also in a sample that drew large groups: the figure is the sum of
+    the values over the number of items, both of the sample.
+
+    Args:
+        values: [N] one per item.
+        groups: [N] items of one group are drawn together; each item alone if None.
+        resamples: number of bootstrap draws.
+        level: share of the draws inside the interval.
+        seed: of the draws.
+
+    Raises:
+        DataError: no items, or lengths that differ.
+    """
+    column = np.asarray(values, dtype=np.float64)
+    return statistic_interval(
+        np.stack([column, np.ones_like(column)], axis=-1),
+        mean_of_sums,
+        groups=groups,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+    )
+
+
+def mean_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[...] first sum over second, of sums [..., 2]: the statistic of a mean."""
+    return sums[..., 0] / sums[..., 1]
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Standard error of a mean of independent items: sample deviation over the root of n.
+
+    What evaluation harnesses print beside an accuracy. It knows no groups, and it is no interval:
+    for 2 right answers of 250 it is +-0.56 points about 0.8, the interval 0 to 2.
+
+    Raises:
+        DataError: fewer than two values.
+    """
+    column = np.asarray(values, dtype=np.float64)
+    if column.ndim != 1 or len(column) < 2:  # noqa: PLR2004 - one value has no deviation
+        raise DataError(f"a standard error needs at least two values, not {column.size}")
+    return float(column.std(ddof=1) / np.sqrt(len(column)))
