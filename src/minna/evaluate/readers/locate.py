@@ -45,10 +45,9 @@ def missing(chosen: Chosen, *, where: str) -> DataError:
     source = chosen.task.source
     wanted = " or ".join(chosen.task.files.scored)
     return DataError(
-        f"{chosen.task.name}: no data set in {where or 'the folder of its task file'} "
-        f"(looked for {wanted})",
-        remedy=f"get {source.title} from {source.url} (licence: {source.licence}) and put it "
-        "there, or give its folder with --data",
+        f"{chosen.task.name}: no data set in {where} (looked for {wanted})",
+        remedy=f"get {source.title} from {source.url} (licence: {source.licence}), "
+        "and give its folder with --data",
     )
 
 

@@ -15,6 +15,7 @@ from minna.errors import DataError, UsageError, nearest
 from minna.evaluate.prompting import choice_texts, question_text, target_text
 from minna.evaluate.readers import jglue, mathematics, own, quiz, sentences, texts
 from minna.evaluate.readers.datafile import DataFile
+from minna.evaluate.readers.hub import fetch
 from minna.evaluate.readers.locate import locate, missing
 from minna.evaluate.records import Document, Splits
 from minna.evaluate.task import Chosen
@@ -60,14 +61,19 @@ def read_data(chosen: Chosen, *, data: Path | None) -> Splits:
         UsageError: `data` is no folder, or the task names a reader that is not there.
     """
     if data is None and chosen.folder is None:
-        raise missing(chosen, where="")
+        if not chosen.task.source.hub:
+            raise missing(chosen, where="the Hub")
+        found = fetch(chosen)
+        return read_files(
+            chosen, scored=found.scored, shots=found.shots, base=found.base, prefix=found.prefix
+        )
     scored, shots = locate(chosen, data=data)
     base = next(folder for folder in (data, chosen.folder) if folder is not None)
     return read_files(chosen, scored=scored, shots=shots, base=base)
 
 
 def read_files(
-    chosen: Chosen, *, scored: Sequence[Path], shots: Sequence[Path], base: Path
+    chosen: Chosen, *, scored: Sequence[Path], shots: Sequence[Path], base: Path, prefix: str = ""
 ) -> Splits:
     """Read and check files that were found.
 
@@ -76,6 +82,7 @@ def read_files(
         scored: files of the split that is scored.
         shots: files of the split for examples.
         base: the folder their names in the report begin at.
+        prefix: what stands in front of those names.
     """
     documents = _documents(chosen, scored, role="scored")
     examples = _documents(chosen, shots, role="shots")
@@ -91,7 +98,10 @@ def read_files(
     for name in sorted(names):
         digest.update(names[name].read_bytes())
     return Splits(
-        scored=documents, shots=examples, sha256=digest.hexdigest(), files=tuple(sorted(names))
+        scored=documents,
+        shots=examples,
+        sha256=digest.hexdigest(),
+        files=tuple(prefix + name for name in sorted(names)),
     )
 
 
