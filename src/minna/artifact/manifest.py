@@ -35,11 +35,21 @@ type_of_kind = {
     "run": "a training run: recipe, log, checkpoints, report",
     "checkpoint": "the state of a run at one step",
     "model": "a model dir in Hugging Face format",
+    "requests": "what a model is asked in one task of an evaluation",
     "report": "an evaluation report",
     "release": "a publishable model dir: card, licence, provenance, checksums",
 }
 Kind = Literal[
-    "corpus", "sidecar", "tokenizer", "tokens", "run", "checkpoint", "model", "report", "release"
+    "corpus",
+    "sidecar",
+    "tokenizer",
+    "tokens",
+    "run",
+    "checkpoint",
+    "model",
+    "requests",
+    "report",
+    "release",
 ]
 
 

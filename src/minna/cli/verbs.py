@@ -12,6 +12,7 @@ from minna.cli import (
     listing,
     pipeline,
     release,
+    requests,
     tokenizer,
     train,
 )
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(listing.listing)
     app.command("train")(train.train)
     app.command("export")(train.export)
+    app.command("requests")(requests.requests)
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(evaluate.compare)
     app.command("release")(release.release)
