@@ -10,12 +10,14 @@ from minna.cli.output import JsonOption, emit
 
 
 def listing(
-    what: Annotated[str, typer.Argument(help="recipes, pipelines or sources.")] = "recipes",
+    what: Annotated[
+        str, typer.Argument(help="recipes, pipelines, sources, tasks or suites.")
+    ] = "recipes",
     name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List recipes, pipelines or sources of text, or print one whole.
+    """List recipes, pipelines, sources of text, evaluation tasks or suites, or print one whole.
 
     Example: minna list recipes toy-gpt-neox
     """
@@ -38,8 +40,10 @@ def listing(
         from minna.corpus.sources import DESCRIPTIONS
 
         rows = DESCRIPTIONS if name is None else {name: DESCRIPTIONS.get(name, "not a source")}
+    elif what in ("tasks", "suites"):
+        rows = _tasks(name) if what == "tasks" else _suites(name)
     else:
-        lists = ["recipes", "pipelines", "sources"]
+        lists = ["recipes", "pipelines", "sources", "tasks", "suites"]
         raise UsageError(
             f"there is no list of {what!r}{nearest(what, lists)}",
             remedy=f"lists: {', '.join(lists)}",
@@ -47,3 +51,29 @@ def listing(
     width = max(len(key) for key in rows)
     text = "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())
     emit(rows, as_json=as_json, text=text)
+
+
+def _tasks(name: str | None) -> dict[str, Any]:
+    """Tasks in a line each: versions, prompts, shots, main metric, licence; or one task's facts."""
+    from minna.evaluate.task import choose, task_names
+
+    if name is not None:
+        return choose(name).task.model_dump(mode="json")
+    rows: dict[str, Any] = {}
+    for each in task_names():
+        task = choose(each).task
+        versions = ", ".join(version.version for version in task.versions)
+        codes = ", ".join(dict.fromkeys(prompt.code for prompt in task.prompts))
+        rows[each] = (
+            f"{task.title['en']}; versions {versions}; prompts {codes}; {task.shots} shots; "
+            f"{task.metrics[0]}; {task.source.licence}"
+        )
+    return rows
+
+
+def _suites(name: str | None) -> dict[str, Any]:
+    from minna.evaluate.suite import read_suite, suite_names
+
+    if name is not None:
+        return read_suite(name).model_dump(mode="json")
+    return {each: read_suite(each).description for each in suite_names()}

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from minna.errors import UsageError, nearest
+from minna.evaluate.records import Mode
 from minna.evaluate.task import Chosen, choose
 
 
@@ -25,7 +26,6 @@ class Average(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     metrics: tuple[str, ...]
-    fractions: tuple[str, ...] = Field(default=(), description="metrics to be taken times 100")
 
 
 class Suite(BaseModel):
@@ -36,6 +36,7 @@ class Suite(BaseModel):
     name: str
     title: dict[Literal["en", "ja"], str]
     description: str
+    mode: Mode = Field(description="how it is scored by default")
     versions: str = Field(description="the version set that is taken by default")
     prompt: str = Field(description="name or code of the prompt that is taken by default")
     average: Average | None = None
@@ -73,20 +74,21 @@ class Suite(BaseModel):
         """The suite's one number, to two places; None unless every task has a score.
 
         Args:
-            scores: task (its name, or its full name TASK-VERSION-PROMPT) -> metric -> value.
-                Tasks that are not of the suite are left out; two entries for one task give None.
+            scores: task (its name, or its full name TASK-VERSION-PROMPT) -> metric -> value in
+                per cent. Tasks that are not of the suite are left out; two entries for one task
+                give None.
         """
         if self.average is None:
             return None
         found: dict[str, float] = {}
         for full, metrics in scores.items():
             task = full.partition("-")[0]
-            value = _first(metrics, rule=self.average)
             if task not in self.shots:
                 continue
-            if value is None or task in found:
+            metric = next((name for name in self.average.metrics if name in metrics), None)
+            if metric is None or task in found:
                 return None
-            found[task] = value
+            found[task] = metrics[metric]
         if len(found) != len(self.shots):
             return None
         return round(sum(found.values()) / len(found), 2)
@@ -127,18 +129,24 @@ def read_suite(name: str) -> Suite:
 
 
 def average(scores: Mapping[str, Mapping[str, float]]) -> float | None:
-    """The paper's eight-task average (`Suite.mean` of jp8); None unless all eight are there."""
-    return read_suite("jp8").mean(scores)
+    """The paper's eight-task average of the harness's own result files, to two places.
+
+    The harness writes `acc` as a fraction and everything else in per cent.
+
+    Args:
+        scores: the `results` of such a file.
+
+    Returns:
+        None unless all eight tasks are there.
+    """
+    percents = {
+        task: {name: value * 100 if name == "acc" else value for name, value in metrics.items()}
+        for task, metrics in scores.items()
+    }
+    return read_suite("jp8").mean(percents)
 
 
 def _with_prompt(task: str, *, version: str, code: str) -> Chosen:
     default = choose(task, version=version)
     there = {p.code for p in default.task.prompts if not p.versions or version in p.versions}
     return choose(task, version=version, prompt=code) if code in there else default
-
-
-def _first(metrics: Mapping[str, float], *, rule: Average) -> float | None:
-    for name in rule.metrics:
-        if name in metrics:
-            return metrics[name] * (100 if name in rule.fractions else 1)
-    return None
