@@ -22,7 +22,7 @@ from minna.models.decoder import Decoder, DecoderConfig, rotary_table
 from minna.models.family import FAMILIES, Family
 from minna.runtime.pack import has_bf16_instructions, pack
 from minna.runtime.weights import read_json, read_weights
-from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.tokenizer.coder import AnyTokenizer, open_tokenizer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
@@ -61,7 +61,7 @@ class LoadedModel:
     """
 
     decoder: Decoder
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     config: dict[str, Any]
     generation: dict[str, Any]
     manifest: Manifest | None = None
@@ -98,7 +98,7 @@ def load_model(
     """Open the model dir at `path`.
 
     Args:
-        path: a directory as transformers writes it, with its SentencePiece model.
+        path: a directory as transformers writes it, with its tokenizer.
         device: "auto" takes cuda, then mps, then cpu.
         dtype: "auto" is `choose_dtype`'s rule; the type in the file does not matter.
         layout: "packed" lays the matrices out for the CPU (faster, cannot be read back), "plain"
@@ -120,7 +120,7 @@ def load_model(
     own(decoder)
     return LoadedModel(
         decoder=decoder,
-        tokenizer=load_tokenizer(path),
+        tokenizer=open_tokenizer(path),
         config=config,
         generation=read_json(generation) if generation.is_file() else {},
         manifest=read_manifest(path) if (path / MANIFEST_NAME).is_file() else None,

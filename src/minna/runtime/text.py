@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minna.tokenizer.load import StreamDecoder, Tokenizer
+from minna.tokenizer.coder import AnyTokenizer
 
 
 class TextStream:
@@ -20,8 +20,8 @@ class TextStream:
         stopped: whether a stop text was met (it is not part of the text).
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, stop_texts: Sequence[str]) -> None:
-        self._decoder = StreamDecoder(tokenizer)
+    def __init__(self, tokenizer: AnyTokenizer, *, stop_texts: Sequence[str]) -> None:
+        self._decoder = tokenizer.stream()
         self._stops = tuple(stop for stop in stop_texts if stop)
         self._held = ""
         self.text = ""

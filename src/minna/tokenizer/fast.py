@@ -47,13 +47,7 @@ def load_fast(path: Path, folder: Folder | None = None) -> FastTokenizer:
         if file.is_file():
             return FastTokenizer(Tokenizer.from_file(str(file)), folder, files=[file])
         if all(part.is_file() for part in pair):
-            if folder.tokenizer_class not in _PAIR_CLASSES:
-                raise DataError(
-                    f"{path} holds {' and '.join(_PAIR)} of a {folder.tokenizer_class}, which cuts "
-                    "words otherwise than GPT-2",
-                    remedy="save it as tokenizer.json with transformers' AutoTokenizer",
-                )
-            return FastTokenizer(_byte_level_bpe(*pair), _as_gpt2(folder), files=pair)
+            return FastTokenizer(_byte_level_bpe(*pair), _as_gpt2(folder, path), files=pair)
     except DataError:
         raise
     except Exception as error:  # the library raises plain Exception for whatever is wrong
@@ -302,8 +296,18 @@ def _byte_table() -> dict[str, int]:
     }
 
 
-def _as_gpt2(folder: Folder) -> Folder:
-    """What transformers' GPT-2 tokenizer assumes where no file names its special tokens."""
+def _as_gpt2(folder: Folder, path: Path) -> Folder:
+    """What transformers' GPT-2 tokenizer assumes where no file names its special tokens.
+
+    Raises:
+        DataError: the folder says that its tokenizer is another one.
+    """
+    if folder.tokenizer_class not in _PAIR_CLASSES:
+        raise DataError(
+            f"{path} holds {' and '.join(_PAIR)} of a {folder.tokenizer_class}, which cuts words "
+            "otherwise than GPT-2",
+            remedy="save it as tokenizer.json with transformers' AutoTokenizer",
+        )
     roles = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _GPT2_END)
     return replace(folder, specials=roles | folder.specials)
 
