@@ -126,17 +126,18 @@ def _together(request: Request, *, chosen: Chosen, coder: Coder) -> list[tuple[l
 def _likelihood(
     request: Request, pairs: list[tuple[list[int], int]], *, mode: Mode, max_length: int
 ) -> Encoded:
-    candidates: list[Candidate] = []
-    # what is too much for the longest goes from all alike, so that they keep one context
-    longest = max(len(ids) for ids, _ in pairs)
     for text, (ids, start) in zip(request.continuations, pairs, strict=True):
-        over = max(0, (longest if mode == "fixed" else len(ids)) - (max_length + 1))
-        if start - over < 1:
+        if len(ids) - start > max_length:
             raise DataError(
                 f"{request.task}: choice {text[:30]!r} of document {request.doc_id!r} has "
                 f"{len(ids) - start} tokens, and the model reads {max_length}",
                 remedy="leave the document out, or use a model with a longer context",
             )
+    candidates: list[Candidate] = []
+    # in `fixed`, what is too much for the longest goes from all, so that they keep one context
+    longest = max(len(ids) for ids, _ in pairs)
+    for ids, start in pairs:
+        over = max(0, (longest if mode == "fixed" else len(ids)) - (max_length + 1))
         candidates.append(Candidate(ids=tuple(ids[over:]), start=start - over))
     return Encoded(
         candidates=tuple(candidates),
