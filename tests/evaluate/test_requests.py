@@ -241,6 +241,8 @@ def test_wrong_numbers_twins_and_nothing_to_score_are_refused():
         build(make_task(), splits, shots=-1)
     with pytest.raises(UsageError, match="without examples; 2 are asked for"):
         build(make_task(kind="sentence"), splits, shots=2)
+    with pytest.raises(DataError, match="the marker '記事:' does not stand in"):
+        build(make_task(prompt={"article_marker": "記事:"}), splits)
     with pytest.raises(DataError, match="no document to score"):
         build(make_task(), make_splits(()))
     with pytest.raises(DataError, match="1 ids stand for several documents, the first is 'd0'"):

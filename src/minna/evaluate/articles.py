@@ -97,4 +97,4 @@ def fit_article(question: str, *, prompt: Prompt, room: int, tokens: Callable[[s
     kept = longest(ends)
     if kept:
         return cut(ends[kept - 1])
-    return cut(max(longest(list(range(1, len(article) + 1))), 0))
+    return cut(longest(list(range(1, len(article) + 1))))

@@ -181,6 +181,13 @@ def _check(chosen: Chosen, splits: Splits, *, shots: int, limit: int | None) -> 
             f"{chosen.name} compares whole sentences, without examples; {shots} are asked for",
             remedy="use --num-fewshot 0",
         )
+    prompt = chosen.prompt
+    missing = [m for m in (prompt.article_marker, prompt.summary_marker) if m not in prompt.input]
+    if missing:
+        raise DataError(
+            f"{chosen.name}: the marker {missing[0]!r} does not stand in the prompt's input",
+            remedy="mend article_marker or summary_marker in the task file",
+        )
     if not splits.scored:
         raise DataError(f"{chosen.name}: there is no document to score", remedy="check the data")
     twice = [name for name, count in Counter(d.id for d in splits.scored).items() if count > 1]
