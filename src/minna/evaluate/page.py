@@ -1,104 +1,215 @@
-"""report.html: the figures and a few documents, in one file that a phone shows without a network.
+"""report.html and report.md: the figures and the items, in one file that a phone shows offline.
 
-The easiest and hardest documents are there because a figure cannot tell a model that knows Japanese
-from one that has seen the test set: the eye can.
+A table of eight numbers is read in a second and believed for a year. So the page holds what the
+numbers stand on: intervals, chance, published rows by their own versions, and up to 200 items of
+each task with prompt, choices and answer, since only the eye sees a prompt that went wrong.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from minna.artifact.files import write_text_atomically
+from minna.evaluate import wording
+from minna.evaluate.beside import Row, nearest_rows, rows_beside
+from minna.evaluate.browser import MOST_ITEMS, chance_level, embedded
+from minna.evaluate.charts import (
+    MOST_AXES,
+    NARROW,
+    WIDE,
+    Bar,
+    Group,
+    Outline,
+    bar_chart,
+    radar_chart,
+)
 from minna.evaluate.documents import HeldOut
-from minna.evaluate.report import Metric, Report, Task
-from minna.units import format_bytes, format_count
+from minna.evaluate.page_bits import bits_context
+from minna.evaluate.report import Cost, Report, Task, read_items
+from minna.evaluate.wording import short_title
+from minna.units import format_bytes, format_count, format_seconds
 
-_EXAMPLES = 6
-_SHOWN_CHARACTERS = 160
-# a document of a few bytes is cheap or dear by chance
-_FEWEST_BYTES = 24
-
-REFERENCE_NAMES = {"kneser-ney": "Kneser-Ney n-gram", "xz": "xz, training text in front"}
+PAGE_NAME = "report.html"
+SUMMARY_NAME = "report.md"
+_BITS = "bits_per_byte"
 
 
 def write_page(
-    directory: Path, *, report: Report, held: HeldOut, nats: NDArray[np.float64]
+    directory: Path,
+    *,
+    report: Report,
+    held: HeldOut | None = None,
+    nats: NDArray[np.float64] | None = None,
 ) -> None:
-    """Write report.html."""
-    task = report.tasks[0]
-    environment = Environment(
+    """Write report.html and report.md into a directory that holds the items already.
+
+    Args:
+        directory: of the report.
+        report: its content.
+        held: the documents of bits per byte, of which some are shown.
+        nats: what the model paid for each.
+    """
+    tasks = [task for task in report.tasks if task.name != _BITS]
+    items = {task.name: read_items(directory, task.name) for task in tasks}
+    chances = {task.name: chance_level(items[task.name], main=task.main) for task in tasks}
+    rows = rows_beside(report, tasks)
+    context: dict[str, Any] = {
+        "report": report,
+        "tasks": tasks,
+        "chances": chances,
+        "rows": rows,
+        "average": wording.shown(report.average) if report.average else "",
+        "facts": _facts(report, tasks),
+        "browsers": [
+            {
+                "task": task,
+                "shown": min(len(items[task.name]), MOST_ITEMS),
+                "all": len(items[task.name]),
+                "data": embedded(items[task.name], main=task.main),
+            }
+            for task in tasks
+        ],
+        "bars": _bars(report, tasks, chances),
+        "radar": _radar(report, tasks, rows),
+        "compared": bool(tasks) and bool(nearest_rows(tasks, rows)),
+        "costs": _costs(report, tasks),
+        "most": MOST_ITEMS,
+        "bits": None,
+    }
+    for task in report.tasks:
+        if task.name == _BITS:
+            context["bits"] = bits_context(task, model=report.model_name, held=held, nats=nats)
+    page = environment(escape=True).get_template("report.html").render(**context)
+    write_text_atomically(directory / PAGE_NAME, page)
+    summary = environment(escape=False).get_template("report.md").render(**context)
+    write_text_atomically(directory / SUMMARY_NAME, summary)
+
+
+def environment(*, escape: bool) -> Environment:
+    """The templates, for HTML (escaped) or Markdown (values pass `cell`)."""
+    made = Environment(
         loader=PackageLoader("minna.evaluate"),
-        autoescape=True,
+        autoescape=escape,  # noqa: S701 - False is for Markdown, whose values pass `cell`
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    page = environment.get_template("report.html").render(
-        report=report,
-        task=task,
-        facts=_facts(task),
-        bars=_bars(report.model_name, task),
-        names=REFERENCE_NAMES,
-        examples=_examples(held, nats),
-        shown=shown,
-    )
-    write_text_atomically(directory / "report.html", page)
-
-
-def shown(metric: Metric) -> str:
-    """Write a figure with its interval: "1.097 (1.090 to 1.104)"."""
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def _facts(task: Task) -> list[tuple[str, str]]:
-    conditions = task.conditions
-    return [
-        ("documents", f"{task.n:,}"),
-        ("text", format_bytes(float(conditions["bytes"]))),
-        ("tokens", format_count(float(conditions["tokens"]))),
-        ("bits/character", f"{task.metrics['bits_per_character'].value:.3f}"),
-        ("perplexity/token", f"{task.metrics['perplexity_per_token'].value:.1f}"),
-        ("tokens/byte", f"{task.metrics['tokens_per_byte'].value:.3f}"),
-    ]
-
-
-def _bars(model: str, task: Task) -> list[dict[str, object]]:
-    """The model and its references, each as a share of the longest bar."""
-    rows = [(model, "model", task.metrics["bits_per_byte"])]
-    rows += [
-        (REFERENCE_NAMES.get(name, name), "reference", item.metrics["bits_per_byte"])
-        for name, item in task.references.items()
-    ]
-    longest = max(metric.high or metric.value for _, _, metric in rows)
-    return [
-        {
-            "name": name,
-            "kind": kind,
-            "text": shown(metric),
-            "width": round(100 * metric.value / longest, 2),
-            "low": round(100 * (metric.low or metric.value) / longest, 2),
-            "span": round(100 * ((metric.high or 0) - (metric.low or 0)) / longest, 2),
-        }
-        for name, kind, metric in rows
-    ]
-
-
-def _examples(held: HeldOut, nats: NDArray[np.float64]) -> dict[str, list[tuple[float, str]]]:
-    """A few documents with the highest and the lowest bits per byte."""
-    bits = nats / np.log(2) / held.bytes
-    order = [int(i) for i in np.argsort(bits, kind="stable") if held.bytes[i] >= _FEWEST_BYTES]
-    groups = {"Hardest": order[::-1][:_EXAMPLES], "Easiest": order[:_EXAMPLES]}
-    return {
-        title: [(float(bits[i]), _short(held.documents[i].text)) for i in rows]
-        for title, rows in groups.items()
+    words: dict[str, Any] = {
+        "modes": wording.MODES,
+        "names": wording.REFERENCE_NAMES,
+        "shown": wording.shown,
+        "signed": wording.signed,
+        "shown_p": wording.shown_p,
+        "metric_name": wording.metric_name,
+        "short_title": short_title,
+        "seconds": format_seconds,
+        "count": format_count,
+        "size": format_bytes,
     }
+    made.globals.update(words)
+    made.filters["cell"] = _cell
+    return made
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+def both_widths(draw: Any, **arguments: Any) -> Markup:
+    """The same chart for wide and for narrow pages; the style shows one of them."""
+    name = arguments.pop("name")
+    parts = [
+        f'<div class="{kind}">{draw(**arguments, name=f"{name}-{kind}", width=width)}</div>'
+        for kind, width in (("wide", WIDE), ("narrow", NARROW))
+    ]
+    return Markup("\n".join(parts))  # noqa: S704 - charts escape what they are given
+
+
+def in_hundreds(task: Task) -> bool:
+    """Whether the task's main figure runs from 0 to 100."""
+    return task.metrics[task.main].unit in wording.HUNDREDS
+
+
+def bar_of(task: Task) -> Bar:
+    """The task's main figure as a bar."""
+    metric = task.metrics[task.main]
+    text = f"{metric.value:.1f}"
+    if metric.low is not None and metric.high is not None:
+        text += f" ({metric.low:.1f}–{metric.high:.1f})"
+    return Bar(value=metric.value, low=metric.low, high=metric.high, text=text)
+
+
+def _bars(report: Report, tasks: list[Task], chances: dict[str, float | None]) -> Markup | None:
+    drawn = [task for task in tasks if in_hundreds(task)]
+    if not drawn:
+        return None
+    said = "; ".join(
+        f"{short_title(task)}: {wording.shown(task.metrics[task.main])}" for task in drawn
+    )
+    groups = [
+        Group(
+            label=short_title(task),
+            note=f"{wording.metric_name(task.main)}, {task.shots}-shot, n {task.n:,}",
+            bars=(bar_of(task),),
+            chance=chances[task.name],
+        )
+        for task in drawn
+    ]
+    return both_widths(
+        bar_chart,
+        groups=groups,
+        series=[report.model_name],
+        name="bars",
+        title=f"Scores of {report.model_name}",
+        description=f"Percent with 95 % intervals. {said}.",
+    )
+
+
+def _radar(report: Report, tasks: list[Task], rows: list[Row]) -> Markup | None:
+    drawn = [task for task in tasks if in_hundreds(task)]
+    if not 3 <= len(drawn) <= MOST_AXES:  # noqa: PLR2004 - a triangle is the least
+        return None
+    outlines = [
+        Outline(
+            name=report.model_name, values=tuple(task.metrics[task.main].value for task in drawn)
+        )
+    ]
+    if drawn == tasks:
+        outlines += [
+            Outline(name=row.name, values=tuple(cell.value for cell in row.cells if cell))
+            for row in nearest_rows(tasks, rows)
+        ]
+    return both_widths(
+        radar_chart,
+        axes=[short_title(task) for task in drawn],
+        outlines=outlines,
+        name="radar",
+        title="Profile over the tasks",
+        description="; ".join(
+            f"{outline.name}: {', '.join(f'{value:.1f}' for value in outline.values)}"
+            for outline in outlines
+        ),
+    )
+
+
+def _costs(report: Report, tasks: list[Task]) -> list[tuple[str, Cost]]:
+    rows = [(short_title(task), task.cost) for task in tasks if task.cost is not None]
+    if report.cost is not None and len(rows) != 1:
+        rows.append(("all together", report.cost))
+    return rows
+
+
+def _facts(report: Report, tasks: list[Task]) -> list[tuple[str, str]]:
+    facts = [("mode", report.mode), ("tasks", f"{len(tasks)}")]
+    facts.append(("items", f"{sum(task.n for task in tasks):,}"))
+    if report.cost is not None:
+        facts.append(("time", format_seconds(report.cost.seconds)))
+    return facts
+
+
+def _cell(value: object) -> str:
+    """Words that cannot break a Markdown table."""
+    return " ".join(str(value).split()).replace("|", "\\|")
