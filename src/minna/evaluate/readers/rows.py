@@ -52,7 +52,7 @@ class Row:
             there = ", ".join(str(key) for key in self.values) or "none"
             raise self.fault(
                 f"there is no column {name!r} (there are {there})",
-                remedy="check that this file is of this task, and of a format that docs name",
+                remedy="check that this file is of this task, and in the format its makers publish",
             )
         return self.values[name]
 
