@@ -3,33 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minna.cli.output import JsonOption, emit
 
+if TYPE_CHECKING:
+    from minna.evaluate import Report
+    from minna.evaluate.report import Metric, Task
+
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model dir or a release.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A model dir, a Hugging Face folder, or the URL of a server."),
+    ],
     *,
-    corpus: Annotated[Path, typer.Option(help="The corpus whose held-out text is scored.")],
     out: Annotated[Path, typer.Option(help="The report directory to write.")],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    suite: Annotated[
+        str | None, typer.Option(help="A set of tasks: jp8 (the paper's eight), ja-open, ...")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Tasks by comma: jnli, jnli-1.1-0.2, my/task.toml.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the tasks' data; without it, from the Hub.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The corpus whose held-out text is scored.")
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="compat (the paper's harness, bug for bug) or fixed (our rules)."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Which prompts, such as 0.2 or 0.4; see `minna list tasks`.")
+    ] = None,
+    versions: Annotated[
+        str | None, typer.Option(help="Which task versions of the suite: ja8 or paper.")
+    ] = None,
+    num_fewshot: Annotated[
+        str | None, typer.Option(help="Examples before a question: 3, or 3,3,2,... by task.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most this many items of a task or documents.")
+    ] = None,
+    missing: Annotated[
+        str, typer.Option(help="When a task's data are not there: refuse or skip.")
+    ] = "refuse",
+    split: Annotated[str, typer.Option(help="Of the corpus: train, valid or test.")] = "test",
     references: Annotated[
         bool,
         typer.Option("--references", help="Measure Kneser-Ney and xz on the same documents too."),
     ] = False,
-    limit: Annotated[
-        int | None, typer.Option(help="At most this many documents, spread over the split.")
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Ask one thing at a time: slow, the reference.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="auto, minna or transformers.")] = "auto",
+    served_name: Annotated[
+        str | None, typer.Option(help="The model's name on the server of a URL.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer of the model behind a URL.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens read in one call; bounds the memory.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure bits per byte of MODEL on held-out text, with 95 % intervals.
+    """Judge MODEL: Japanese tasks, bits per byte of held-out text, with 95 % intervals.
 
-    Example: minna evaluate build/model --corpus build/corpus --references --out build/report
+    Example: minna evaluate build/model --suite jp8 --data data --out build/report
     """
     from minna.cli.output import checked
     from minna.evaluate import REFERENCES, EvaluateSettings, read_report
@@ -41,22 +88,74 @@ def evaluate(
             "split": split,
             "limit": limit,
             "references": REFERENCES if references else (),
+            "suite": suite,
+            "tasks": _words(tasks),
+            "mode": mode,
+            "prompt": prompt,
+            "versions": versions,
+            "shots": _words(num_fewshot),
+            "missing": missing,
+            "backend": backend,
+            "way": "plain" if plain else "shared",
+            "batch_tokens": batch_tokens,
             "device": device,
             "dtype": dtype,
         },
     )
-    measure(model, corpus=corpus, out=out, settings=settings)
+    measure(
+        model,
+        out=out,
+        settings=settings,
+        corpus=corpus,
+        data=data,
+        served_name=served_name,
+        tokenizer=tokenizer,
+    )
     report = read_report(out)
-    task = report.tasks[0]
+    result = report.model_dump(mode="json", by_alias=True) | {"path": out.as_posix()}
+    emit(result, as_json=as_json, text="\n".join(_lines(report, out)))
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",")) if text else ()
+
+
+def _lines(report: Report, out: Path) -> list[str]:
+    """The figures for people."""
+    lines = [f"{out}: {report.model_name}, {report.mode} rules"]
+    for task in report.tasks:
+        lines += _bits_lines(task) if task.name == "bits_per_byte" else [_task_line(task)]
+    if report.average is not None:
+        lines.append(f"  {'average':<28} {report.average.value:8.2f}")
+    return [*lines, f"look at {out / 'report.html'}"]
+
+
+def _task_line(task: Task) -> str:
+    metric = task.metrics[task.main]
+    seconds = f"  {task.cost.seconds:.1f} s" if task.cost else ""
+    return (
+        f"  {task.full_name:<28} {metric.value:8.2f}{_span(metric, digits=2)}  {task.main}, "
+        f"{task.n} items, {task.shots} shots{seconds}"
+    )
+
+
+def _bits_lines(task: Task) -> list[str]:
     rows = {"model": task.metrics["bits_per_byte"]}
     rows |= {name: item.metrics["bits_per_byte"] for name, item in task.references.items()}
-    lines = [f"{out}: {task.n} documents of {task.data.title}, split {task.data.split!r}"]
-    for name, metric in rows.items():
-        span = f"  [{metric.low:.4f}, {metric.high:.4f}]" if metric.low is not None else ""
-        lines.append(f"  {name:<12} {metric.value:.4f} bits per byte{span}")
-    lines.append(f"look at {out / 'report.html'}")
-    result = report.model_dump(mode="json", by_alias=True) | {"path": out.as_posix()}
-    emit(result, as_json=as_json, text="\n".join(lines))
+    head = f"  {task.n} documents of {task.data.title}, split {task.data.split!r}"
+    return [
+        head,
+        *(
+            f"  {name:<12} {metric.value:.4f} bits per byte{_span(metric, digits=4)}"
+            for name, metric in rows.items()
+        ),
+    ]
+
+
+def _span(metric: Metric, *, digits: int) -> str:
+    if metric.low is None or metric.high is None:
+        return ""
+    return f"  [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
 
 
 def compare(

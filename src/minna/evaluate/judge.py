@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minna.console import progress, warn
+from minna.errors import UsageError
 from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood
 from minna.evaluate.encode import answer_text, encode_request
 from minna.evaluate.plan import Planned
 from minna.evaluate.records import Answer, Document, Encoded, Mode, Request
 from minna.evaluate.report import Cost, Data, Task
 from minna.evaluate.requests import build_requests, prompts_sha256, requests_sha256
-from minna.evaluate.scoring import Item, score_task
+from minna.evaluate.scoring import TaskScores, score_task
 from minna.evaluate.settings import EvaluateSettings
 from minna.evaluate.store import Store, key_of
+from minna.evaluate.task import Chosen
 from minna.runtime.memory import peak_bytes
 
 
@@ -46,7 +48,7 @@ class Judged:
     """A task with its figures and the items behind them."""
 
     task: Task
-    items: list[Item] = field(default_factory=list)
+    scores: TaskScores
 
 
 def prepare(
@@ -68,23 +70,39 @@ def prepare(
         coder=backend.coder,
         max_length=backend.max_length,
     )
-    encoded = [
-        encode_request(
+    encoded = [_encoded(request, chosen=chosen, backend=backend, mode=mode) for request in requests]
+    return Prepared(
+        planned=planned,
+        documents=documents,
+        requests=requests,
+        encoded=encoded,
+        keys=[
+            key_of(entry, asked=asked, text="" if backend.coder else request.context)
+            for request, entry in zip(requests, encoded, strict=True)
+        ],
+    )
+
+
+def _encoded(request: Request, *, chosen: Chosen, backend: Backend, mode: Mode) -> Encoded:
+    if backend.coder is not None:
+        encoded = encode_request(
             request,
             chosen=chosen,
             mode=mode,
             coder=backend.coder,
             max_length=backend.max_length,
         )
-        for request in requests
-    ]
-    return Prepared(
-        planned=planned,
-        documents=documents,
-        requests=requests,
-        encoded=encoded,
-        keys=[key_of(entry, asked=asked) for entry in encoded],
-    )
+        if mode == "fixed" and encoded.stop_ids:
+            # a model may end its texts in more ways than its tokenizer knows
+            both = dict.fromkeys((*encoded.stop_ids, *backend.eos_ids))
+            return replace(encoded, stop_ids=tuple(both))
+        return encoded
+    if request.kind == "loglikelihood":
+        raise UsageError(
+            f"{request.task}: choices are scored as token ids, and no tokenizer was given",
+            remedy="give the model's tokenizer (--tokenizer DIR), or only tasks that generate",
+        )
+    return Encoded(max_new_tokens=request.max_new_tokens or 0, stop_texts=request.until)
 
 
 def judge(
@@ -111,12 +129,12 @@ def judge(
         answers,
         mode=mode,
         coder=backend.coder,
+        shots=prepared.planned.shots,
         resamples=settings.resamples,
         seed=settings.seed,
     )
     _warn(prepared, answers)
-    splits = planned.splits if (planned := prepared.planned) else None
-    assert splits is not None
+    planned = prepared.planned
     task = Task(
         name=chosen.task.name,
         title=chosen.task.title,
@@ -126,10 +144,10 @@ def judge(
         n=len(answers),
         main=scores.main,
         data=Data(
-            sha256=splits.sha256,
+            sha256=planned.splits.sha256,
             title=chosen.task.source.title,
             split="scored",
-            files=splits.files,
+            files=planned.splits.files,
         ),
         hashes={
             "prompts": prompts_sha256(chosen),
@@ -146,7 +164,7 @@ def judge(
             peak_bytes=peak_bytes(),
         ),
     )
-    return Judged(task=task, items=scores.items)
+    return Judged(task=task, scores=scores)
 
 
 def _ask(prepared: Prepared, *, backend: Backend, store: Store) -> None:
@@ -204,6 +222,7 @@ def _job(prepared: Prepared, place: int) -> Generation:
         stop_ids=encoded.stop_ids,
         stop_texts=encoded.stop_texts,
         text=prepared.requests[place].context,
+        messages=prepared.requests[place].messages,
     )
 
 

@@ -77,13 +77,13 @@ def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
     _refuse_twins([entry for entry, _ in chosen])
     tasks: list[Planned] = []
     problems: dict[str, MinnaError] = {}
-    for (entry, usual), shots in zip(chosen, _shots(settings, chosen), strict=True):
+    for (entry, _), shots in zip(chosen, _shots(settings, chosen), strict=True):
         try:
             splits = read_data(entry, data=data)
         except DataError as error:
             problems[entry.name] = error
             continue
-        tasks.append(Planned(chosen=entry, shots=usual if shots is None else shots, splits=splits))
+        tasks.append(Planned(chosen=entry, shots=shots, splits=splits))
     _tell(problems, missing=settings.missing, any_left=bool(tasks))
     return Plan(
         suite=settings.suite,
@@ -93,18 +93,18 @@ def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
     )
 
 
-def _shots(settings: EvaluateSettings, chosen: list[tuple[Chosen, int]]) -> list[int] | list[None]:
-    """One number for all, or one per task."""
-    given = settings.shots
+def _shots(settings: EvaluateSettings, chosen: list[tuple[Chosen, int]]) -> list[int]:
+    """One number for all, one per task, or what is usual."""
+    given = list(settings.shots)
     if not given:
-        return [None] * len(chosen)
+        return [usual for _, usual in chosen]
     if len(given) not in (1, len(chosen)):
         raise UsageError(
             f"{len(given)} numbers of shots were given for {len(chosen)} tasks",
             remedy="give one for all, or one per task in their order: "
             + ", ".join(entry.task.name for entry, _ in chosen),
         )
-    return list(given) if len(given) > 1 else [given[0]] * len(chosen)
+    return given if len(given) == len(chosen) else given * len(chosen)
 
 
 def _refuse_twins(chosen: list[Chosen]) -> None:

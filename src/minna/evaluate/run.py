@@ -1,224 +1,224 @@
-"""`evaluate`: a model dir and a corpus in, a report directory out.
-
-Task bits_per_byte, version 1: every document of the split alone, after one `</s>`, its own `</s>`
-included; a document of n UTF-8 bytes counts n + 1. Intervals are a percentile bootstrap over
-groups, as documents of one group (translations of one sentence, one work) err together.
-"""
+"""`evaluate`: a model in, a report directory out: held-out text, tasks of a suite, or both."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+import json
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Final
 
 from minna import artifact
 from minna.artifact.atomic import Draft
-from minna.artifact.verify import verify
+from minna.artifact.files import write_text_atomically
+from minna.artifact.manifest import Parent, canonical
 from minna.console import say
-from minna.errors import ArtifactError
-from minna.evaluate.documents import HeldOut, held_out, nats_of
+from minna.errors import UsageError
+from minna.evaluate.bits import BITS_PER_BYTE, VERSION, Bits, measure_bits
+from minna.evaluate.harness import harness_results
+from minna.evaluate.judge import Judged, judge, prepare
 from minna.evaluate.page import write_page
-from minna.evaluate.references import Measured, measure_references
-from minna.evaluate.report import (
-    Data,
-    Metric,
-    Part,
-    Reference,
-    Report,
-    Task,
-    write_items,
-    write_report,
-)
+from minna.evaluate.plan import Plan, plan
+from minna.evaluate.report import Cost, Metric, Report, Task, write_items, write_report
 from minna.evaluate.settings import EvaluateSettings
-from minna.metrics import ratio_interval
-from minna.runtime.load import LoadedModel, load_model
+from minna.evaluate.store import Store
+from minna.evaluate.subject import Subject, open_subject
+from minna.evaluate.suite import read_suite
+from minna.runtime.memory import peak_bytes
 
-BITS_PER_BYTE: Final = "bits_per_byte"
-VERSION: Final = "1"
-MODE: Final = "fixed"
-
-Floats = NDArray[np.float64]
+HARNESS_NAME: Final = "harness.json"
 
 
-def evaluate(model: Path, *, corpus: Path, out: Path, settings: EvaluateSettings) -> Path:
-    """Measure the model dir (or release) `model` on held-out documents of `corpus`.
+def evaluate(
+    model: Path | str,
+    *,
+    out: Path,
+    settings: EvaluateSettings,
+    corpus: Path | None = None,
+    data: Path | None = None,
+    served_name: str | None = None,
+    tokenizer: Path | None = None,
+) -> Path:
+    """Measure a model; a report of the same model, data and settings is left as it is.
 
-    A report of the same model, corpus and settings is left as it is.
+    Args:
+        model: a model dir, a release, or any Hugging Face folder of a causal language model.
+        out: the report directory.
+        settings: which tasks, by which rules.
+        corpus: whose held-out text bits per byte are measured on; None measures none.
+        data: the folder of the tasks' data sets; None fetches them from the Hub.
 
     Returns:
         `out`.
 
     Raises:
-        ArtifactError: the model is damaged, its likelihoods are not numbers, `out` holds another
-            kind of directory.
-        DataError: the split is empty.
-        UsageError: the tokenizer has no end of text, or the device is not there.
+        ArtifactError: the model is damaged, what it says is not a number, `out` holds another kind
+            of directory. What was answered until then is kept for the next call.
+        DataError: data that are missing or broken, a split that is empty.
+        UsageError: nothing to measure, an unknown task, no end of text, no such device.
     """
-    _refuse_other_kinds(model)
-    parents = [
-        artifact.parent_of(model, role="model"),
-        artifact.parent_of(corpus, role="corpus", kind="corpus"),
-    ]
-    values = asdict(settings) | {"task": BITS_PER_BYTE, "version": VERSION, "mode": MODE}
-    values["references"] = list(settings.references)
-    if artifact.unchanged(out, key=artifact.key_of("report", settings=values, parents=parents)):
-        say(f"{out}: this model is evaluated on this corpus with these settings already")
-        return out
-    verify(model)
-    loaded = load_model(model, device=settings.device, dtype=settings.dtype)
-    with artifact.writing(out, kind="report", settings=values, parents=parents) as draft:
-        held = held_out(corpus, split=settings.split, limit=settings.limit, model=loaded)
-        nats = nats_of(loaded, held.tokens)
-        references = measure_references(corpus, held=held, model=loaded, settings=settings)
-        figures = _Figures(held, settings)
-        report = Report(
-            mode=MODE,
-            model=parents[0].sha256,
-            model_name=model.resolve().name,
-            tasks=[_task(loaded, held, nats, references, figures, corpus)],
+    judged = bool(settings.suite or settings.tasks)
+    if corpus is None and not judged:
+        raise UsageError(
+            "an evaluation needs a corpus, a suite or tasks",
+            remedy="give --corpus DIR, --suite jp8, or --tasks NAME,NAME",
         )
-        write_report(draft.path, report)
-        write_items(draft.path, BITS_PER_BYTE, _items(held, nats))
-        write_page(draft.path, report=report, held=held, nats=nats)
-        _count(draft, held)
-        # examples of the text stand in report.html
-        draft.licences = list(artifact.read_manifest(corpus).licences)
+    subject = open_subject(Path(model))
+    planned = plan(settings, data=data) if judged else None
+    if planned is not None and planned.mode == "compat" and corpus is not None:
+        raise UsageError(
+            "bits per byte have no compat rules, and a report has one mode",
+            remedy="write two reports: one with --corpus, one with --suite or --tasks",
+        )
+    parents = [subject.parent]
+    if corpus is not None:
+        parents.append(artifact.parent_of(corpus, role="corpus", kind="corpus"))
+    values = _values(settings, planned, with_bits=corpus is not None)
+    if artifact.unchanged(out, key=artifact.key_of("report", settings=values, parents=parents)):
+        say(f"{out}: this model is evaluated on these data with these settings already")
+        return out
+    with artifact.writing(out, kind="report", settings=values, parents=parents) as draft:
+        _measure(draft, subject, planned, corpus=corpus, out=out, settings=settings)
     return out
 
 
-def _refuse_other_kinds(model: Path) -> None:
-    kind = artifact.read_manifest(model).kind
-    if kind not in ("model", "release"):
-        raise ArtifactError(
-            f"{model} is a {kind}, and a model or a release is needed",
-            remedy="a run becomes a model by: minna export RUN --out MODEL",
-        )
-
-
-class _Figures:
-    """The figures of any part of the held-out documents, with their intervals."""
-
-    def __init__(self, held: HeldOut, settings: EvaluateSettings) -> None:
-        self.held = held
-        self._groups = held.groups
-        self._settings = settings
-        self.split = settings.split
-
-    def of_model(
-        self, nats: Floats, *, chosen: NDArray[np.bool_] | None = None
-    ) -> dict[str, Metric]:
-        """Every figure of a model, over all or the chosen documents."""
-        held = self.held
-        bits = nats / math.log(2)
-        tokens = held.tokens.lengths
-        return {
-            BITS_PER_BYTE: self.ratio(bits, held.bytes, "bits/byte", chosen=chosen),
-            "bits_per_character": self.ratio(
-                bits, held.characters, "bits/character", chosen=chosen
-            ),
-            "perplexity_per_token": self.ratio(
-                nats, tokens, "perplexity/token", chosen=chosen, then=math.exp
-            ),
-            "tokens_per_byte": self.ratio(tokens, held.bytes, "tokens/byte", chosen=chosen),
+def _values(settings: EvaluateSettings, planned: Plan | None, *, with_bits: bool) -> dict[str, Any]:
+    """What decides the report, as plain data: settings, and hashes of the data read."""
+    values = asdict(settings) | {"references": list(settings.references)}
+    values |= {"tasks": list(settings.tasks), "shots": list(settings.shots)}
+    values["mode"] = planned.mode if planned else "fixed"
+    if with_bits:
+        values |= {"task": BITS_PER_BYTE, "version": VERSION}
+    if planned:
+        values["data"] = {
+            entry.chosen.name: {"sha256": entry.splits.sha256, "shots": entry.shots}
+            for entry in planned.tasks
         }
-
-    def of_reference(self, measured: Measured, *, model_nats: Floats) -> Reference:
-        """Bits per byte of a reference, and the model's minus it (below zero: the model wins)."""
-        if measured.nats is None:
-            metrics = {BITS_PER_BYTE: Metric(value=measured.bits_per_byte, unit="bits/byte")}
-        else:
-            above = (model_nats - measured.nats) / math.log(2)
-            metrics = {
-                BITS_PER_BYTE: self.ratio(
-                    measured.nats / math.log(2), self.held.bytes, "bits/byte"
-                ),
-                "model_minus_reference": self.ratio(above, self.held.bytes, "bits/byte"),
-            }
-        return Reference(metrics=metrics, conditions=measured.conditions)
-
-    def ratio(
-        self,
-        above: Floats | NDArray[np.int64],
-        below: NDArray[np.int64],
-        unit: str,
-        *,
-        chosen: NDArray[np.bool_] | None = None,
-        then: Callable[[float], float] = float,
-    ) -> Metric:
-        """One sum over another, with its interval; `then` is monotone."""
-        part = slice(None) if chosen is None else chosen
-        found = ratio_interval(
-            above[part],
-            below[part],
-            groups=self._groups[part],
-            resamples=self._settings.resamples,
-            seed=self._settings.seed,
-        )
-        return Metric(
-            value=then(found.value), low=then(found.low), high=then(found.high), unit=unit
-        )
+        values["left_out"] = sorted(planned.left_out)
+    return values
 
 
-def _task(
-    model: LoadedModel,
-    held: HeldOut,
-    nats: Floats,
-    references: dict[str, Measured],
-    figures: _Figures,
-    corpus: Path,
-) -> Task:
-    sources = held.sources
-    parts = {str(name): sources == name for name in np.unique(sources)}
-    settings = artifact.read_manifest(corpus).settings
-    return Task(
-        name=BITS_PER_BYTE,
-        version=VERSION,
-        main=BITS_PER_BYTE,
-        n=len(held.documents),
-        data=Data(
-            sha256=held.sha256(),
-            title=str(settings.get("source", corpus.name)),
-            split=figures.split,
-        ),
-        conditions={
-            "context": "each document alone, after one </s>",
-            "bytes": int(held.bytes.sum()),
-            "characters": int(held.characters.sum()),
-            "tokens": len(held.tokens.ids),
-            "groups": len(np.unique(held.groups)),
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
+def _measure(
+    draft: Draft,
+    subject: Subject,
+    planned: Plan | None,
+    *,
+    corpus: Path | None,
+    out: Path,
+    settings: EvaluateSettings,
+) -> None:
+    start = time.monotonic()
+    bits: Bits | None = None
+    if corpus is not None:
+        bits = measure_bits(subject.load(settings), corpus=corpus, settings=settings)
+        write_items(draft.path, BITS_PER_BYTE, bits.items())
+        # examples of the text stand in report.html
+        draft.licences = list(artifact.read_manifest(corpus).licences)
+    results = _judge_all(subject, planned, out=out, settings=settings) if planned else []
+    for result in results:
+        items = (asdict(item) for item in result.scores.items)
+        write_items(draft.path, result.task.name, items)
+        draft.licences.append(_licence(planned, result.task))
+    tasks = [*([bits.task] if bits else []), *(result.task for result in results)]
+    report = Report(
+        mode=planned.mode if planned else "fixed",
+        model=subject.parent.sha256,
+        model_name=subject.name,
+        suite=planned.suite if planned else None,
+        average=_average(planned, results),
+        tasks=tasks,
+        cost=_total([task.cost for task in tasks if task.cost], start=start),
+    )
+    write_report(draft.path, report)
+    if planned is not None and planned.mode == "compat":
+        _write_harness(draft.path, subject, planned, results)
+    write_page(
+        draft.path,
+        report=report,
+        held=bits.held if bits else None,
+        nats=bits.nats if bits else None,
+    )
+    _count(draft, bits, results)
+
+
+def _judge_all(
+    subject: Subject, planned: Plan, *, out: Path, settings: EvaluateSettings
+) -> list[Judged]:
+    backend = subject.backend(settings)
+    asked = _asked(subject.parent, backend.conditions())
+    prepared = [
+        prepare(entry, backend=backend, mode=planned.mode, settings=settings, asked=asked)
+        for entry in planned.tasks
+    ]
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(out.with_name(f".{out.name}.answers.jsonl")))
+        if store.found:
+            say(f"going on: {store.found} answers of an earlier run are kept")
+        results = [
+            judge(entry, backend=backend, mode=planned.mode, settings=settings, store=store)
+            for entry in prepared
+        ]
+        store.remove()
+    return results
+
+
+def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
+    """Who was asked, for the hash of an answer."""
+    return canonical([parent.sha256, conditions])
+
+
+def _average(planned: Plan | None, results: list[Judged]) -> Metric | None:
+    """The suite's average, where it has a rule and every task of it ran."""
+    if planned is None or planned.suite is None:
+        return None
+    value = read_suite(planned.suite).mean(
+        {
+            result.task.name: {name: m.value for name, m in result.task.metrics.items()}
+            for result in results
+        }
+    )
+    return None if value is None else Metric(value=value, unit="percent")
+
+
+def _write_harness(directory: Path, subject: Subject, planned: Plan, results: list[Judged]) -> None:
+    """The same figures in the shape of the harness's own result.json, for old leaderboards."""
+    content = harness_results(
+        [result.scores for result in results],
+        config={
+            "model": "minna",
+            "model_args": f"pretrained={subject.name}",
+            "num_fewshot": [entry.shots for entry in planned.tasks],
         },
-        metrics=figures.of_model(nats),
-        sources={
-            name: Part(n=int(chosen.sum()), metrics=figures.of_model(nats, chosen=chosen))
-            for name, chosen in parts.items()
-        },
-        references={
-            name: figures.of_reference(measured, model_nats=nats)
-            for name, measured in references.items()
-        },
+    )
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+    write_text_atomically(directory / HARNESS_NAME, text + "\n")
+
+
+def _licence(planned: Plan | None, task: Task) -> artifact.Licence:
+    assert planned is not None
+    (entry,) = [e for e in planned.tasks if e.chosen.task.name == task.name]
+    source = entry.chosen.task.source
+    return artifact.Licence(source=source.title, licence=source.licence, url=source.url)
+
+
+def _total(costs: Iterable[Cost], *, start: float) -> Cost:
+    every = list(costs)
+    return Cost(
+        seconds=round(time.monotonic() - start, 3),
+        prompt_tokens=sum(cost.prompt_tokens for cost in every),
+        shared_tokens=sum(cost.shared_tokens for cost in every),
+        new_tokens=sum(cost.new_tokens for cost in every),
+        requests=sum(cost.requests for cost in every),
+        peak_bytes=peak_bytes(),
     )
 
 
-def _items(held: HeldOut, nats: Floats) -> Iterator[dict[str, object]]:
-    """One row per document: enough to compare two models document by document."""
-    for document, size, cost in zip(held.documents, held.bytes, nats, strict=True):
-        yield {
-            "id": document.id,
-            "group": document.group,
-            "source": document.source,
-            "bytes": int(size),
-            "nats": round(float(cost), 6),
-        }
-
-
-def _count(draft: Draft, held: HeldOut) -> None:
-    draft.count("documents", len(held.documents), "documents")
-    draft.count("bytes", int(held.bytes.sum()), "bytes")
-    draft.count("tokens", len(held.tokens.ids), "tokens")
+def _count(draft: Draft, bits: Bits | None, results: list[Judged]) -> None:
+    if bits is not None:
+        draft.count("documents", len(bits.held.documents), "documents")
+        draft.count("bytes", int(bits.held.bytes.sum()), "bytes")
+        draft.count("tokens", len(bits.held.tokens.ids), "tokens")
+    if results:
+        draft.count("items", sum(result.task.n for result in results), "items")

@@ -12,22 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from minna.evaluate.records import Candidate
+from minna.runtime.branches import Likelihood, Reading
 from minna.tokenizer.coder import Coder
 
-
-@dataclass(frozen=True, kw_only=True)
-class Likelihood:
-    """How likely the scored end of a `Candidate` is.
-
-    Attributes:
-        logprob: sum of natural logarithms; nan where the model's logits were not numbers.
-        greedy: whether every token was the most likely one.
-        tokens: how many were scored.
-    """
-
-    logprob: float
-    greedy: bool
-    tokens: int
+__all__ = ["Backend", "Finish", "Generated", "Generation", "Likelihood", "Reading"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +80,11 @@ class Backend(Protocol):
     @property
     def eos_ids(self) -> tuple[int, ...]:
         """Ids that end a text."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """What was read so far, and what sharing spared."""
         ...
 
     def conditions(self) -> dict[str, Any]:

@@ -11,20 +11,20 @@ from typing import Any, Literal
 
 import torch
 
-from minna.evaluate.backends.base import Generated, Generation, Likelihood
+from minna.evaluate.backends.base import Generated, Generation, Likelihood, Reading
 from minna.evaluate.records import Candidate
-from minna.runtime.branches import Reading, likelihoods, plain
+from minna.runtime.branches import likelihoods, plain
 from minna.runtime.engine import Engine, cache_dtype
 from minna.runtime.load import LoadedModel
 from minna.runtime.request import Request, Result
-from minna.tokenizer.coder import Coder
+from minna.tokenizer.coder import Coder, load_coder
 
-Path = Literal["shared", "plain"]
+Way = Literal["shared", "plain"]
 
 _MOST_SLOTS = 64
 _CACHE_BYTES = 2 << 30  # keys and values of all rows; a laptop has that to spare
 _CACHE_SHARE = 0.4  # of what a GPU has free
-_BATCH_TOKENS = {"cpu": 4096, "cuda": 32768, "mps": 8192}
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 32768, "mps": 8192}
 
 
 class EngineBackend:
@@ -37,14 +37,22 @@ class EngineBackend:
     name = "minna"
 
     def __init__(
-        self, model: LoadedModel, *, way: Path = "shared", batch_tokens: int | None = None
+        self,
+        model: LoadedModel,
+        *,
+        coder: Coder | None = None,
+        way: Way = "shared",
+        batch_tokens: int | None = None,
     ) -> None:
         self.model = model
-        self.coder: Coder = model.tokenizer
+        if coder is None:
+            assert model.path is not None, "a model in memory needs its coder"
+            coder = load_coder(model.path)
+        self.coder: Coder | None = coder
         self.max_length = model.decoder.config.context
         self.eos_ids = model.eos_ids
         self.reading = Reading()
-        self._way: Path = way
+        self._way: Way = way
         self._batch_tokens = batch_tokens or _BATCH_TOKENS[model.device.type]
 
     def conditions(self) -> dict[str, Any]:
