@@ -9,7 +9,7 @@ import torch
 
 from minna.runtime.request import Event, Finish, Request, Result, Timings
 from minna.runtime.text import TextStream
-from minna.tokenizer.coder import AnyTokenizer
+from minna.tokenizer.coder import Streams
 
 
 class Answer:
@@ -22,7 +22,7 @@ class Answer:
         sample: int,
         *,
         stop_ids: Sequence[int],
-        tokenizer: AnyTokenizer,
+        tokenizer: Streams,
     ) -> None:
         self.request = request
         self.number = number

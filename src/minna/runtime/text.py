@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minna.tokenizer.coder import AnyTokenizer
+from minna.tokenizer.coder import Streams
 
 
 class TextStream:
@@ -20,7 +20,7 @@ class TextStream:
         stopped: whether a stop text was met (it is not part of the text).
     """
 
-    def __init__(self, tokenizer: AnyTokenizer, *, stop_texts: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Streams, *, stop_texts: Sequence[str]) -> None:
         self._decoder = tokenizer.stream()
         self._stops = tuple(stop for stop in stop_texts if stop)
         self._held = ""

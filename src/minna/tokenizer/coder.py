@@ -15,7 +15,7 @@ import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer.fast import FastTokenizer, load_fast
@@ -27,7 +27,27 @@ AnyTokenizer = Tokenizer | FastTokenizer
 """What an engine may encode prompts and decode answers with."""
 
 
-class Coder(Protocol):
+class TextPieces(Protocol):
+    """Text from ids as they come; joined it is what `decode` gives."""
+
+    def feed(self, number: int) -> str:
+        """Take one id, return the text that is certain now."""
+        ...
+
+    def close(self) -> str:
+        """The end: what was held back."""
+        ...
+
+
+class Streams(Protocol):
+    """What text can be streamed with: every tokenizer and every coder."""
+
+    def stream(self) -> TextPieces:
+        """Begin a text."""
+        ...
+
+
+class Coder(Streams, Protocol):
     """Text to ids and back, for evaluation."""
 
     @property
@@ -178,7 +198,7 @@ class SentencePieceCoder:
         Raises:
             DataError: an id outside the vocabulary.
         """
-        return self._join(number for number in ids if number not in self._specials)
+        return _join(self.stream(), ids)
 
     def decode_all(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens as their own text.
@@ -186,17 +206,38 @@ class SentencePieceCoder:
         Raises:
             DataError: an id outside the vocabulary.
         """
-        return self._join(ids)
+        return _join(_Stretches(self, self._specials | self._added), ids)
 
-    def _join(self, ids: Iterable[int]) -> str:
-        """Join the texts of stretches, and those of the tokens between them."""
-        parts: list[str] = []
-        stretch = StreamDecoder(self.tokenizer)
-        for number in ids:
-            literal = self._specials.get(number, self._added.get(number))
-            if literal is None:
-                parts.append(stretch.feed(number))
-            else:
-                parts += [stretch.close(), literal]
-                stretch = StreamDecoder(self._behind)
-        return "".join([*parts, stretch.close()])
+    def stream(self) -> TextPieces:
+        """Text from ids as they come, special tokens left out."""
+        return _Stretches(self, dict.fromkeys(self._specials, "") | self._added)
+
+    def stretch(self, place: Literal["first", "behind"]) -> StreamDecoder:
+        """Text of ids without special and added tokens."""
+        return StreamDecoder(self.tokenizer if place == "first" else self._behind)
+
+
+class _Stretches:
+    """Texts of stretches, and those of the tokens between them."""
+
+    def __init__(self, coder: SentencePieceCoder, literals: dict[int, str]) -> None:
+        self._coder = coder
+        self._literals = literals
+        self._stretch = coder.stretch("first")
+
+    def feed(self, number: int) -> str:
+        literal = self._literals.get(number)
+        if literal is None:
+            return self._stretch.feed(number)
+        if not literal:
+            return ""
+        held = self._stretch.close()
+        self._stretch = self._coder.stretch("behind")
+        return held + literal
+
+    def close(self) -> str:
+        return self._stretch.close()
+
+
+def _join(pieces: TextPieces, ids: Iterable[int]) -> str:
+    return "".join([pieces.feed(number) for number in ids]) + pieces.close()

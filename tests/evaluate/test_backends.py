@@ -1,0 +1,149 @@
+"""Backends beside our engine give the figures of our engine."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from tests.evaluate.toy_models import SHAPE, generations, random_groups, toy_model
+
+from minna.errors import ArtifactError
+from minna.evaluate.backends.base import Generation
+from minna.evaluate.backends.engine import EngineBackend
+from minna.evaluate.backends.transformers import TransformersBackend
+from minna.evaluate.records import Candidate
+from minna.runtime import load_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return toy_model(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def ours(folder):
+    return EngineBackend(load_model(folder, device="cpu", dtype="fp32"))
+
+
+@pytest.fixture(scope="module")
+def theirs(folder):
+    return TransformersBackend(folder, device="cpu", dtype="fp32", batch_tokens=128)
+
+
+def test_transformers_gives_our_engines_likelihoods_in_whatever_batches(ours, theirs):
+    groups = random_groups(groups=12, context=SHAPE.context)
+    groups.append([*groups[3], groups[3][0]])
+    groups.append([])
+    expected = dict(ours.likelihoods(groups[:-1])) | {13: []}
+    found = dict(theirs.likelihoods(groups))
+    assert found.keys() == set(range(14))
+    for number, likelihoods in expected.items():
+        for mine, other in zip(likelihoods, found[number], strict=True):
+            assert other.logprob == pytest.approx(mine.logprob, abs=1e-4)
+            assert (other.greedy, other.tokens) == (mine.greedy, mine.tokens)
+
+
+def test_greedy_is_true_for_the_tokens_the_model_would_choose(theirs):
+    prompt = (5, 6, 7, 8)
+    (answer,) = dict(theirs.generate([Generation(prompt=prompt, max_new_tokens=4)])).values()
+    right = Candidate(ids=(*prompt, *answer.ids), start=4)
+    wrong = Candidate(ids=(*prompt, *answer.ids[:-1], (answer.ids[-1] + 1) % 380), start=4)
+    ((_, found),) = theirs.likelihoods([[right, wrong]])
+    assert [entry.greedy for entry in found] == [True, False]
+    assert found[0].tokens == 4
+
+
+def test_transformers_gives_our_engines_answers(ours, theirs):
+    jobs = generations(ours.coder, eos=2)
+    # a stop text that the model really says, in the middle of its answer
+    free = dict(ours.generate(jobs))
+    stop = free[0].text[3:5]
+    jobs.append(
+        Generation(prompt=jobs[0].prompt, max_new_tokens=12, stop_ids=(2,), stop_texts=(stop,))
+    )
+    expected, found = dict(ours.generate(jobs)), dict(theirs.generate(jobs))
+    assert found == expected
+    assert found[4].finish == "stop-text" and stop not in found[4].text
+
+
+def test_a_stop_id_ends_one_row_while_others_go_on(theirs):
+    jobs = [
+        Generation(prompt=(5, 6, 7), max_new_tokens=5),
+        Generation(prompt=(9,), max_new_tokens=5),
+    ]
+    free = dict(theirs.generate(jobs))
+    stop = free[0].ids[1]
+    again = dict(
+        theirs.generate([Generation(prompt=(5, 6, 7), max_new_tokens=5, stop_ids=(stop,)), jobs[1]])
+    )
+    assert again[0].finish == "stop" and again[0].ids == free[0].ids[: free[0].ids.index(stop) + 1]
+    assert again[1] == free[1] and again[1].finish == "length"
+
+
+def test_generation_config_of_the_folder_does_not_change_answers(tmp_path):
+    path = toy_model(tmp_path / "a")
+    jobs = [Generation(prompt=(5, 6, 7), max_new_tokens=8)]
+    plain = dict(TransformersBackend(path, device="cpu", dtype="fp32").generate(jobs))
+    (path / "generation_config.json").write_text(
+        json.dumps(
+            {
+                "do_sample": True,
+                "temperature": 5.0,
+                "repetition_penalty": 9.0,
+                "eos_token_id": [2, 7],
+            }
+        ),
+        encoding="utf-8",
+    )
+    backend = TransformersBackend(path, device="cpu", dtype="fp32")
+    assert backend.eos_ids == (2, 7)
+    assert dict(backend.generate(jobs)) == plain
+
+
+def test_a_batch_too_large_for_memory_is_halved(theirs, monkeypatch):
+    whole = theirs._score_at_once
+    sizes = []
+
+    def small(batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return whole(batch)
+
+    groups = random_groups(groups=6, context=40, seed=3)
+    expected = dict(theirs.likelihoods(groups))
+    monkeypatch.setattr(theirs, "_score_at_once", small)
+    found = dict(theirs.likelihoods(groups))
+    flat = [entry.logprob for number in found for entry in found[number]]
+    assert flat == pytest.approx(
+        [e.logprob for number in found for e in expected[number]], abs=1e-4
+    )
+    assert found.keys() == expected.keys()
+    assert max(sizes) > 2
+
+
+def test_logits_that_are_not_numbers_are_carried_through(tmp_path):
+    path = toy_model(tmp_path / "a")
+    backend = TransformersBackend(path, device="cpu", dtype="fp32")
+    backend._model.get_output_embeddings().weight.data.fill_(torch.nan)
+    ((_, found),) = backend.likelihoods([[Candidate(ids=(5, 6, 7), start=1)]])
+    assert math.isnan(found[0].logprob)
+
+
+def test_missing_weights_and_unknown_architectures_are_errors(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = toy_model(tmp_path / "a")
+    state = load_file(path / "model.safetensors")
+    state.pop("gpt_neox.layers.1.mlp.dense_h_to_4h.weight")
+    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match="dense_h_to_4h"):
+        TransformersBackend(path, device="cpu", dtype="fp32")
+    (path / "config.json").write_text(
+        json.dumps({"model_type": "strange", "auto_map": {"AutoConfig": "code.Config"}}),
+        encoding="utf-8",
+    )
+    with pytest.raises(ArtifactError, match="never run"):
+        TransformersBackend(path, device="cpu", dtype="fp32")
