@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,9 @@ from minna.console import say
 from minna.errors import UsageError, nearest
 from minna.settings import checked
 from minna.units import format_seconds
+
+if TYPE_CHECKING:
+    from minna.evaluate import EvaluateSettings
 
 _FORBID = ConfigDict(extra="forbid")
 
@@ -125,28 +128,40 @@ class ExportStage:
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class EvaluateStage:
-    """`evaluate`."""
+    """`evaluate`; `data` is a folder of data sets, relative to where the pipeline is run."""
 
     verb: Literal["evaluate"]
     out: str
     model: str
-    corpus: str
+    corpus: str | None = None
+    data: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
 
     def run(self, root: Path) -> None:
         """Do it."""
-        from minna.evaluate import EvaluateSettings, evaluate
+        from minna.evaluate import evaluate
 
-        settings = _checked(EvaluateSettings, self.settings, self.out)
         evaluate(
-            root / self.model, corpus=root / self.corpus, out=root / self.out, settings=settings
+            root / self.model,
+            corpus=None if self.corpus is None else root / self.corpus,
+            data=None if self.data is None else Path(self.data),
+            out=root / self.out,
+            settings=self._settings(),
         )
 
     def check(self) -> None:
         """Check the settings before anything runs."""
+        settings = self._settings()
+        if self.corpus is None and not (settings.suite or settings.tasks):
+            raise UsageError(
+                f"stage {self.out!r} (evaluate) names no corpus, no suite and no tasks",
+                remedy='give corpus = "corpus", or settings = {suite = "jp8"}',
+            )
+
+    def _settings(self) -> EvaluateSettings:
         from minna.evaluate import EvaluateSettings
 
-        _checked(EvaluateSettings, self.settings, self.out)
+        return _checked(EvaluateSettings, self.settings, self.out)
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -283,7 +298,7 @@ def _reads(stage: Any) -> list[str]:
         "tokenizer train": lambda: [stage.corpus],
         "train": lambda: [stage.corpus, stage.tokenizer],
         "export": lambda: [stage.run_],
-        "evaluate": lambda: [stage.model, stage.corpus],
+        "evaluate": lambda: [stage.model, *([stage.corpus] if stage.corpus else [])],
         "release": lambda: [stage.model, *stage.reports],
     }
     return fields[stage.verb]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +19,16 @@ from minna.evaluate.report import read_items
 from minna.evaluate.task import task_names
 from minna.models.family import GptNeoXShape
 
-JP8 = ["jcommonsenseqa", "jnli", "marc_ja", "jsquad", "jaqket_v2", "xlsum_ja", "xwinograd_ja", "mgsm"]
+JP8 = [
+    "jcommonsenseqa",
+    "jnli",
+    "marc_ja",
+    "jsquad",
+    "jaqket_v2",
+    "xlsum_ja",
+    "xwinograd_ja",
+    "mgsm",
+]
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +224,39 @@ def test_a_report_has_one_mode(model, data, tmp_path):
             corpus=tmp_path,
             settings=EvaluateSettings(suite="jp8"),
         )
+
+
+def test_a_pipeline_judges_too(model, data, tmp_path):
+    from minna.pipeline import EvaluateStage
+
+    stage = EvaluateStage(
+        verb="evaluate",
+        out="report",
+        model="tiny",
+        data=data.as_posix(),
+        settings={"tasks": ["jblimp"], "resamples": 20},
+    )
+    stage.check()
+    shutil.copytree(model, tmp_path / "tiny")
+    stage.run(tmp_path)
+    assert read_report(tmp_path / "report").tasks[0].name == "jblimp"
+    with pytest.raises(UsageError, match="no corpus, no suite and no tasks"):
+        EvaluateStage(verb="evaluate", out="report", model="tiny").check()
+
+
+def test_the_command_line_prints_figures_and_json(model, data, tmp_path, capsys, monkeypatch):
+    from minna.cli.main import main
+
+    command = ["minna", "evaluate", str(model), "--tasks", "jblimp,jcommonsenseqa", "--limit", "4"]
+    command += ["--data", str(data), "--num-fewshot", "0,1", "--out", str(tmp_path / "r")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().out
+    assert ended.value.code in (0, None)
+    assert "jblimp-1.0-none" in printed and "1 shots" in printed and "report.html" in printed
+    monkeypatch.setattr("sys.argv", [*command, "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    result = json.loads(capsys.readouterr().out)
+    assert [task["n"] for task in result["tasks"]] == [4, 4]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,11 +51,16 @@ def _run(name: str, out: Path, *, as_json: bool) -> None:
         samples = _continue(place, chosen.show)
         result["samples"] = samples
         lines += ["", "It continues Japanese:", *(f"  {p} → {p}{t}" for p, t in samples.items())]
-    if "evaluate" in ends:
-        figures = _figures(ends["evaluate"])
-        result["bits_per_byte"] = figures
-        lines += ["", "Bits per byte on held-out text (lower is better):"]
-        lines += [f"  {key:<12} {value:.3f}" for key, value in figures.items()]
+    for report in (out / stage.out for stage in chosen.stage if stage.verb == "evaluate"):
+        bits, tasks = _figures(report)
+        if bits:
+            result["bits_per_byte"] = bits
+            lines += ["", "Bits per byte on held-out text (lower is better):"]
+            lines += [f"  {key:<12} {value:.3f}" for key, value in bits.items()]
+        if tasks:
+            result.setdefault("tasks", {}).update(tasks)
+            lines += ["", "Tasks, each by its main metric:"]
+            lines += [f"  {key:<28} {value:6.2f}" for key, value in tasks.items()]
     if place is not None:
         lines += ["", *_closing(name, place, ends)]
     emit(result, as_json=as_json, text="\n".join(lines))
@@ -73,15 +77,21 @@ def _continue(model: Path, prompts: tuple[str, ...]) -> dict[str, str]:
     return {prompt: result.text for prompt, result in zip(prompts, results, strict=True)}
 
 
-def _figures(report: Path) -> dict[str, float]:
-    content = json.loads((report / "report.json").read_text(encoding="utf-8"))
-    figures: dict[str, float] = {}
-    for task in content["tasks"]:
-        if "bits_per_byte" in task["metrics"]:
-            figures["this model"] = task["metrics"]["bits_per_byte"]["value"]
-            for name, reference in task["references"].items():
-                figures[name] = reference["metrics"]["bits_per_byte"]["value"]
-    return figures
+def _figures(report: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Bits per byte of the model and its references, and the main metric of every task."""
+    from minna.evaluate import read_report
+
+    bits: dict[str, float] = {}
+    tasks: dict[str, float] = {}
+    for task in read_report(report).tasks:
+        if task.name != "bits_per_byte":
+            tasks[task.full_name] = task.metrics[task.main].value
+            continue
+        bits["this model"] = task.metrics[task.main].value
+        bits |= {
+            name: reference.metrics[task.main].value for name, reference in task.references.items()
+        }
+    return bits, tasks
 
 
 def _closing(name: str, model: Path, ends: dict[str, Path]) -> list[str]:
