@@ -161,13 +161,23 @@ def _span(metric: Metric, *, digits: int) -> str:
 def compare(
     reports: Annotated[list[Path], typer.Argument(help="Reports; the first is the base.")],
     *,
+    out: Annotated[
+        Path | None, typer.Option(help="Write compare.html and compare.md into this directory.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put reports of the same task and documents beside each other.
+    """Put reports beside each other, task by task, and test the differences item by item.
 
-    Example: minna compare build/report-a build/report-b
+    Example: minna compare build/report-a build/report-b --out build/compared
     """
     from minna.evaluate import compare as beside
 
     comparison = beside(reports)
-    emit(comparison.as_json(), as_json=as_json, text=comparison.table())
+    result, text = comparison.as_json(), comparison.table()
+    if out is not None:
+        from minna.evaluate.compare_page import PAGE_NAME, write_comparison
+
+        write_comparison(out, comparison)
+        result["path"] = out.as_posix()
+        text += f"\n\nlook at {out / PAGE_NAME}"
+    emit(result, as_json=as_json, text=text)

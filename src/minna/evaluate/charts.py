@@ -24,10 +24,11 @@ MOST_AXES: Final = 12
 """A radar with more axes than this is a disc."""
 
 _BESIDE = 560  # from this width on labels stand beside the bars, below it above them
-_BAR, _GAP, _GROUP_GAP = 14, 4, 14
+_BAR, _ONE_BAR, _GAP, _GROUP_GAP = 14, 18, 4, 14
 _LABEL, _SMALL = 13, 11
 _LINE = 17
 _TICKS = 4
+_EMS = ((0.3, "ijlI|'"), (0.36, " .,:;/-"), (0.43, "tfr()[]!"), (0.56, "scz–"), (1.0, "mwMW%@—…"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +68,17 @@ class Outline:
 
 def text_width(text: str, size: float) -> float:
     """About how wide a text is at a font size, in its unit; rather too wide than too narrow."""
-    ems = 0.0
-    for character in text:
-        if unicodedata.east_asian_width(character) in "WFA":
-            ems += 1.0
-        elif character in " .,:;|!'()[]il1-–":
-            ems += 0.42 if character != "1" else 0.62
-        else:
-            ems += 0.86 if character in "MWmw%@—" else 0.72 if character.isupper() else 0.62
-    return ems * size
+    return size * sum(_ems(character) for character in text)
+
+
+def _ems(character: str) -> float:
+    """The width of a character in DejaVu Sans, the widest of the usual fonts, or a little more."""
+    if unicodedata.east_asian_width(character) in "WFA":
+        return 1.0
+    for ems, characters in _EMS:
+        if character in characters:
+            return ems
+    return 0.78 if character.isupper() else 0.65
 
 
 def fitted(text: str, size: float, width: float) -> str:
@@ -209,7 +212,8 @@ def _scale(groups: Sequence[Group], width: int, top: float) -> _Scale:
 def _group(group: Group, scale: _Scale, *, y: float) -> tuple[list[str], float]:
     """The drawing of one group from y on, and where it ends."""
     parts: list[str] = []
-    tall = len(group.bars) * (_BAR + _GAP) - _GAP
+    thick = _BAR if group.bars[1:] else _ONE_BAR
+    tall = len(group.bars) * (thick + _GAP) - _GAP
     if scale.beside:
         lines = _LINE * (2 if group.note else 1)
         room = max(tall, lines)
@@ -229,18 +233,21 @@ def _group(group: Group, scale: _Scale, *, y: float) -> tuple[list[str], float]:
     if group.note:
         note = fitted(group.note, _SMALL, note_room)
         parts.append(
-            _text(note, x=note_at, y=note_y, size=_SMALL, anchor=anchor, class_="faint note")
+            _text(note, x=note_at, y=note_y, size=_SMALL, anchor=anchor, class_="faint aside")
         )
     for number, bar in enumerate(group.bars):
         if bar is not None:
-            parts += _bar(bar, group, scale, y=first + number * (_BAR + _GAP), number=number)
+            place = first + number * (thick + _GAP)
+            parts += _bar(bar, group, scale, y=place, thick=thick, number=number)
     if group.chance is not None:
         x = scale.x(group.chance)
         parts.append(_line(x, first - 3, x, first + tall + 3, class_="chance"))
     return parts, end
 
 
-def _bar(bar: Bar, group: Group, scale: _Scale, *, y: float, number: int) -> list[str]:
+def _bar(
+    bar: Bar, group: Group, scale: _Scale, *, y: float, thick: float, number: int
+) -> list[str]:
     zero, end = scale.x(0), scale.x(bar.value)
     tip = _tag("title", text=f"{group.label}: {bar.text}")
     rect = _tag(
@@ -250,16 +257,19 @@ def _bar(bar: Bar, group: Group, scale: _Scale, *, y: float, number: int) -> lis
         x=min(zero, end),
         y=y,
         width=abs(end - zero),
-        height=_BAR,
+        height=thick,
         rx=2,
     )
     parts = [rect]
+    middle = y + thick / 2
     if bar.low is not None and bar.high is not None:
-        low, high, middle = scale.x(bar.low), scale.x(bar.high), y + _BAR / 2
+        low, high = scale.x(bar.low), scale.x(bar.high)
         path = f"M{_n(low)} {_n(middle)}H{_n(high)}"
         path += "".join(f"M{_n(x)} {_n(middle - 4)}V{_n(middle + 4)}" for x in (low, high))
         parts += [_tag("path", class_="halo", d=path), _tag("path", class_="whisker", d=path)]
-    words = _text(bar.text, x=scale.width, y=y + 11, size=_SMALL + 1, anchor="end", class_="value")
+    words = _text(
+        bar.text, x=scale.width, y=y + thick / 2 + 4, size=_SMALL + 1, anchor="end", class_="value"
+    )
     return [*parts, words]
 
 

@@ -8,7 +8,7 @@ each task with prompt, choices and answer, since only the eye sees a prompt that
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -29,11 +29,13 @@ from minna.evaluate.charts import (
     bar_chart,
     radar_chart,
 )
-from minna.evaluate.documents import HeldOut
 from minna.evaluate.page_bits import bits_context
 from minna.evaluate.report import Cost, Report, Task, read_items
 from minna.evaluate.wording import short_title
 from minna.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from minna.evaluate.documents import HeldOut
 
 PAGE_NAME = "report.html"
 SUMMARY_NAME = "report.md"
@@ -64,6 +66,8 @@ def write_page(
         "tasks": tasks,
         "chances": chances,
         "rows": rows,
+        "scored": [row for row in rows if any(row.cells)],
+        "averaged": [row for row in rows if not any(row.cells)],
         "average": wording.shown(report.average) if report.average else "",
         "facts": _facts(report, tasks),
         "browsers": [
@@ -203,8 +207,7 @@ def _costs(report: Report, tasks: list[Task]) -> list[tuple[str, Cost]]:
 
 
 def _facts(report: Report, tasks: list[Task]) -> list[tuple[str, str]]:
-    facts = [("mode", report.mode), ("tasks", f"{len(tasks)}")]
-    facts.append(("items", f"{sum(task.n for task in tasks):,}"))
+    facts = [("tasks", f"{len(tasks)}"), ("items", f"{sum(task.n for task in tasks):,}")]
     if report.cost is not None:
         facts.append(("time", format_seconds(report.cost.seconds)))
     return facts

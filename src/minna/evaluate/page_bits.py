@@ -6,15 +6,17 @@ from one that has seen the test set: the eye can.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minna.evaluate.documents import HeldOut
 from minna.evaluate.report import Task
 from minna.evaluate.wording import REFERENCE_NAMES, shown
 from minna.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from minna.evaluate.documents import HeldOut
 
 _EXAMPLES = 6
 _SHOWN_CHARACTERS = 160

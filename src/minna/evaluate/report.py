@@ -11,7 +11,8 @@ by those, not by the names of folders. What was asked and answered lies beside i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -139,6 +140,25 @@ class Report(_Record):
             f"(it has {', '.join(task.name for task in self.tasks)})",
             remedy="evaluate the model again",
         )
+
+
+def average_of(value: float, parts: Sequence[Metric]) -> Metric:
+    """The unweighted mean `value` of tasks, with an interval from theirs.
+
+    Tasks have no items in common, so their errors are independent and add in squares. There is no
+    interval where one of them has none.
+    """
+    lows = [part.value - part.low for part in parts if part.low is not None]
+    highs = [part.high - part.value for part in parts if part.high is not None]
+    unit = parts[0].unit
+    if len(lows) < len(parts) or len(highs) < len(parts):
+        return Metric(value=value, unit=unit)
+    return Metric(
+        value=value,
+        low=value - math.hypot(*lows) / len(parts),
+        high=value + math.hypot(*highs) / len(parts),
+        unit=unit,
+    )
 
 
 def write_report(directory: Path, report: Report) -> None:
