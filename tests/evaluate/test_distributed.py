@@ -1,0 +1,146 @@
+"""Several ranks give what one process gives, and one that fails is heard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+from tests.evaluate.toy_models import generations, random_groups, toy_model
+
+from minna.evaluate.backends.distributed import (
+    DistributedBackend,
+    RankError,
+    Ranks,
+    deal,
+    join,
+)
+from minna.evaluate.backends.engine import EngineBackend
+from minna.runtime import load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+import tests.conftest
+from tests.evaluate.toy_models import generations, random_groups
+import minna.evaluate.backends.distributed as distributed
+from minna.evaluate.backends.engine import EngineBackend
+from minna.errors import DataError, MinnaError
+from minna.runtime import load_model
+
+folder, out, fault = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+distributed._ROUND = 3
+ranks = distributed.join()
+backend = EngineBackend(load_model(folder, device="cpu", dtype="fp32"))
+if ranks.rank:
+    if fault == "data":
+        def fails(groups):
+            raise DataError("this rank is unhappy", remedy="cheer it up")
+        backend.likelihoods = fails
+    distributed.serve(backend, ranks)
+    sys.exit()
+whole = distributed.DistributedBackend(backend, ranks)
+found = {"conditions": whole.conditions()}
+try:
+    found["likelihoods"] = [
+        [number, [asdict(entry) for entry in group]]
+        for number, group in whole.likelihoods(random_groups(groups=14, context=96))
+    ]
+    found["generated"] = [
+        [number, asdict(answer)] for number, answer in whole.generate(generations(backend.coder, eos=2))
+    ]
+    found["tokens"] = whole.reading.tokens
+except MinnaError as error:
+    found["error"] = str(error)
+whole.close()
+out.write_text(json.dumps(found), encoding="utf-8")
+"""
+
+
+def run_ranks(folder, *, fault="none"):
+    program, out = folder / "program.py", folder / f"{fault}.json"
+    program.write_text(PROGRAM, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(program), str(folder), str(out), fault],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@pytest.mark.full
+def test_two_ranks_give_the_figures_and_answers_of_one(tmp_path):
+    folder = toy_model(tmp_path)
+    found = run_ranks(folder)
+    alone = EngineBackend(load_model(folder, device="cpu", dtype="fp32"))
+    expected = dict(alone.likelihoods(random_groups(groups=14, context=96)))
+    assert {number for number, _ in found["likelihoods"]} == set(expected)
+    for number, group in found["likelihoods"]:
+        for theirs, mine in zip(group, expected[number], strict=True):
+            assert theirs["logprob"] == pytest.approx(mine.logprob, abs=1e-4)
+            assert (theirs["greedy"], theirs["tokens"]) == (mine.greedy, mine.tokens)
+    answers = dict(alone.generate(generations(alone.coder, eos=2)))
+    for number, answer in found["generated"]:
+        assert tuple(answer["ids"]) == answers[number].ids
+        assert (answer["text"], answer["finish"]) == (answers[number].text, answers[number].finish)
+    assert found["conditions"]["ranks"] == 2 and found["tokens"] > 0
+
+
+@pytest.mark.full
+def test_a_rank_that_fails_fails_all_with_its_message(tmp_path):
+    found = run_ranks(toy_model(tmp_path), fault="data")
+    assert "rank 1: this rank is unhappy" in found["error"] and "cheer it up" in found["error"]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("items", [0, 1, 5, 12, 13])
+def test_every_item_is_dealt_once_and_costs_are_even(items, world):
+    hands = [deal(items, rank=rank, world=world) for rank in range(world)]
+    assert sorted(place for hand in hands for place in hand) == list(range(items))
+    costs = [sum(100 - place for place in hand) for hand in hands]
+    assert max(costs) - min(costs) <= 100
+
+
+def test_without_torchrun_there_are_no_ranks(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert join() is None
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert join() is None
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of one rank, in this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    local = EngineBackend(load_model(toy_model(tmp_path), device="cpu", dtype="fp32"))
+    backend = DistributedBackend(local, Ranks(rank=0, world=1))
+    yield backend, local
+    backend.close()
+
+
+def test_what_travels_arrives_as_it_was(alone):
+    backend, local = alone
+    groups = random_groups(groups=5, context=50)
+    assert dict(backend.likelihoods(groups)) == dict(local.likelihoods(groups))
+    jobs = generations(backend.coder, eos=2)
+    assert dict(backend.generate(jobs)) == dict(local.generate(jobs))
+
+
+def test_an_error_that_is_a_bug_keeps_its_traceback(alone, monkeypatch, capsys):
+    backend, local = alone
+    monkeypatch.setattr(local, "generate", lambda jobs: 1 / 0)
+    with pytest.raises(RankError, match="rank 0: ZeroDivisionError"):
+        list(backend.generate(generations(backend.coder, eos=2)))
+    assert "Traceback" in capsys.readouterr().err
