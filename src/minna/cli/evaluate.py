@@ -10,7 +10,7 @@ import typer
 from minna.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
-    from minna.evaluate import Report
+    from minna.evaluate import Report, Server
     from minna.evaluate.report import Metric, Task
 
 
@@ -67,6 +67,9 @@ def evaluate(
     tokenizer: Annotated[
         Path | None, typer.Option(help="The tokenizer of the model behind a URL.")
     ] = None,
+    api_key_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the server's API key.")
+    ] = "",
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens read in one call; bounds the memory.")
     ] = None,
@@ -108,12 +111,25 @@ def evaluate(
         settings=settings,
         corpus=corpus,
         data=data,
-        served_name=served_name,
-        tokenizer=tokenizer,
+        server=_server(served_name, tokenizer, api_key_env),
     )
     report = read_report(out)
     result = report.model_dump(mode="json", by_alias=True) | {"path": out.as_posix()}
     emit(result, as_json=as_json, text="\n".join(_lines(report, out)))
+
+
+def _server(name: str | None, tokenizer: Path | None, key_variable: str) -> Server | None:
+    from minna.errors import UsageError
+    from minna.evaluate import Server
+
+    if name is not None:
+        return Server(name=name, tokenizer=tokenizer, key_variable=key_variable)
+    if tokenizer is not None or key_variable:
+        raise UsageError(
+            "--tokenizer and --api-key-env belong to a model behind a URL",
+            remedy="name it too: --served-name NAME",
+        )
+    return None
 
 
 def _words(text: str | None) -> tuple[str, ...]:

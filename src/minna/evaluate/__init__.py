@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from minna.evaluate.report import Report, read_report
     from minna.evaluate.run import evaluate
     from minna.evaluate.settings import REFERENCES, EvaluateSettings
+    from minna.evaluate.subject import Server
 
 _WHERE = {
     "REFERENCES": "settings",
     "Comparison": "comparison",
     "EvaluateSettings": "settings",
     "Report": "report",
+    "Server": "subject",
     "compare": "comparison",
     "evaluate": "run",
     "read_report": "report",
@@ -31,6 +33,7 @@ __all__ = [
     "Comparison",
     "EvaluateSettings",
     "Report",
+    "Server",
     "compare",
     "evaluate",
     "read_report",

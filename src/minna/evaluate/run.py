@@ -24,7 +24,7 @@ from minna.evaluate.plan import Plan, plan
 from minna.evaluate.report import Cost, Metric, Report, Task, write_items, write_report
 from minna.evaluate.settings import EvaluateSettings
 from minna.evaluate.store import Store
-from minna.evaluate.subject import Subject, open_subject
+from minna.evaluate.subject import Server, Subject, open_subject
 from minna.evaluate.suite import read_suite
 from minna.runtime.memory import peak_bytes
 
@@ -38,17 +38,18 @@ def evaluate(
     settings: EvaluateSettings,
     corpus: Path | None = None,
     data: Path | None = None,
-    served_name: str | None = None,
-    tokenizer: Path | None = None,
+    server: Server | None = None,
 ) -> Path:
     """Measure a model; a report of the same model, data and settings is left as it is.
 
     Args:
-        model: a model dir, a release, or any Hugging Face folder of a causal language model.
+        model: a model dir, a release, any Hugging Face folder of a causal language model, or the
+            base URL of a server that speaks OpenAI's protocol.
         out: the report directory.
         settings: which tasks, by which rules.
         corpus: whose held-out text bits per byte are measured on; None measures none.
         data: the folder of the tasks' data sets; None fetches them from the Hub.
+        server: how a model behind a URL is asked.
 
     Returns:
         `out`.
@@ -65,7 +66,7 @@ def evaluate(
             "an evaluation needs a corpus, a suite or tasks",
             remedy="give --corpus DIR, --suite jp8, or --tasks NAME,NAME",
         )
-    subject = open_subject(Path(model))
+    subject = open_subject(model, server=server)
     planned = plan(settings, data=data) if judged else None
     if planned is not None and planned.mode == "compat" and corpus is not None:
         raise UsageError(
