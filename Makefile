@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer clean
+.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,12 @@ bench-tokenizer: $(VENV)/.installed  ## encoding speed beside sentencepiece and 
 	$(PYTHON) -m venv $(VENV)-bench-tokenizer
 	$(VENV)-bench-tokenizer/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tokenizer.txt
 	$(BIN)/python bench/bench_tokenizer.py --peer-python $(VENV)-bench-tokenizer/bin/python
+
+bench-evaluate: $(VENV)/.installed  ## evaluation speed, memory and answers beside lm-eval (trains its model first, once)
+	$(PYTHON) -m venv $(VENV)-bench-evaluate
+	$(VENV)-bench-evaluate/bin/python -m pip install --quiet -c constraints.txt -r bench/env/evaluate.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluate]'
+	$(BIN)/python bench/bench_evaluate.py --peer-python $(VENV)-bench-evaluate/bin/python
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist .coverage .coverage.*
