@@ -48,7 +48,13 @@ def made_report(
     sha = hashlib.sha256(model.encode()).hexdigest()
     if parents:
         sha = next(p.sha256 for p in parents if p.role == "model")
-    values = {"model": model, "skill": skill, "mode": mode, "count": count, "tasks": list(tasks or [])}
+    values = {
+        "model": model,
+        "skill": skill,
+        "mode": mode,
+        "count": count,
+        "tasks": list(tasks or []),
+    }
     with artifact.writing(out, kind="report", settings=values, parents=list(parents)) as draft:
         made: list[Task] = []
         for entry, shots in chosen:
@@ -76,8 +82,8 @@ def made_items(chosen: Chosen, *, skill: float, count: int, model: str) -> list[
     name = chosen.task.name
     items: list[Item] = []
     for number in range(count):
-        hard = random.Random(f"{name} {number}").random()  # noqa: S311
-        luck = random.Random(f"{name} {number} {model}").gauss(0, 0.15)  # noqa: S311
+        hard = random.Random(f"{name} {number}").random()
+        luck = random.Random(f"{name} {number} {model}").gauss(0, 0.15)
         right = hard < skill + luck
         question = f"問題{number}：{_SENTENCE * (1 + number % 3)}"
         common = {

@@ -28,6 +28,7 @@ _BAR, _ONE_BAR, _GAP, _GROUP_GAP = 14, 18, 4, 14
 _LABEL, _SMALL = 13, 11
 _LINE = 17
 _TICKS = 4
+_UPRIGHT = 0.15  # an axis whose cosine is below this counts as upright
 _EMS = ((0.3, "ijlI|'"), (0.36, " .,:;/-"), (0.43, "tfr()[]!"), (0.56, "scz–"), (1.0, "mwMW%@—…"))
 
 
@@ -323,7 +324,7 @@ class _Radar:
         radius = 150.0 if width >= _BESIDE else 105.0
         for number, axis in enumerate(axes):
             across = abs(math.cos(_angle(number, len(axes))))
-            if across > 0.15:  # noqa: PLR2004 - the others stand above or below
+            if across > _UPRIGHT:  # the others stand above or below
                 room = width / 2 - text_width(axis, _LABEL) - 4
                 radius = min(radius, room / across - 10)
         radius = max(radius, 60.0)  # longer labels are cut instead
@@ -355,9 +356,10 @@ class _Radar:
         parts: list[str] = []
         for number, axis in enumerate(axes):
             angle = _angle(number, self.count)
-            x, y = self.point(number, 100, beyond=9)
             sideways = math.cos(angle)
-            if abs(sideways) <= 0.15:  # noqa: PLR2004 - as in fit
+            # above and below, a wide label must clear the two beside it
+            x, y = self.point(number, 100, beyond=9 if abs(sideways) > _UPRIGHT else 14)
+            if abs(sideways) <= _UPRIGHT:
                 anchor, room = "middle", 2 * min(x, 2 * self.centre[0] - x)
             elif sideways > 0:
                 anchor, room = "start", 2 * self.centre[0] - x

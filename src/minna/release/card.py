@@ -29,6 +29,25 @@ _METRIC_NAMES = {
     "bits_per_character": ("ビット/文字", "bits per character"),
     "perplexity_per_token": ("パープレキシティ/トークン", "perplexity per token"),
     "tokens_per_byte": ("トークン/バイト", "tokens per byte"),
+    "acc": ("正解率", "accuracy"),
+    "acc_norm": ("正解率(文字数で正規化)", "accuracy per character"),
+    "acc_bytes": ("正解率(バイト数で正規化)", "accuracy per byte"),
+    "balanced_acc": ("平均再現率", "balanced accuracy"),
+    "macro_f1": ("マクロ F1", "macro F1"),
+    "mcc": ("マシューズ相関係数", "Matthews correlation"),
+    "exact_match": ("完全一致", "exact match"),
+    "f1": ("F1", "F1"),
+    "char_f1": ("文字 F1", "character F1"),
+    "number_match": ("数値の正解率", "right numbers"),
+    "rouge2": ("ROUGE-2", "ROUGE-2"),
+    "rouge2_lm": ("ROUGE-2(モデルのトークン)", "ROUGE-2, model's tokens"),
+    "rouge2_mecab": ("ROUGE-2(MeCab)", "ROUGE-2, MeCab words"),
+    "bleu": ("BLEU", "BLEU"),
+    "chrf": ("chrF", "chrF"),
+}
+_MODES = {
+    "compat": ("compat(論文の評価ハーネスの再現)", "compat (the paper's harness, replayed)"),
+    "fixed": ("fixed(minna の規則)", "fixed (minna's own rules)"),
 }
 _LARGE_PARAMETERS = 1_000_000_000
 _NEW_TOKENS = 64
@@ -89,21 +108,26 @@ def notice_text(facts: Facts) -> str:
 
 
 def _results(facts: Facts) -> list[EvalResult]:
-    return [
-        EvalResult(
-            task_type="text-generation",
-            task_name="Language modelling",
-            dataset_type=_slug(task.data.title),
-            dataset_name=f"{task.data.title} ({task.data.split})",
-            dataset_split=task.data.split,
-            metric_type=name,
-            metric_name=f"{_metric_name(name)[1]} ({task.name} v{task.version})",
-            metric_value=metric.value,
-        )
-        for evaluation in facts.evaluations
-        for task in evaluation.tasks
-        for name, metric in task.metrics.items()
-    ]
+    results: list[EvalResult] = []
+    for evaluation in facts.evaluations:
+        for task in evaluation.tasks:
+            judged = task in evaluation.judged
+            title = f"{_title(task)[1]} ({evaluation.mode})" if judged else "Language modelling"
+            rules = f"{_rules(task)}, {task.shots}-shot" if judged else f"v{task.version}"
+            results += [
+                EvalResult(
+                    task_type="text-generation",
+                    task_name=title,
+                    dataset_type=_slug(task.name if judged else task.data.title),
+                    dataset_name=f"{task.data.title} ({task.data.split})",
+                    dataset_split=task.data.split,
+                    metric_type=name,
+                    metric_name=f"{_metric_name(name)[1]} ({task.name} {rules})",
+                    metric_value=metric.value,
+                )
+                for name, metric in task.metrics.items()
+            ]
+    return results
 
 
 def _context(facts: Facts, check: Check | None) -> dict[str, Any]:
@@ -140,14 +164,54 @@ def _context(facts: Facts, check: Check | None) -> dict[str, Any]:
 
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    ja, en = _MODES.get(evaluation.mode, (evaluation.mode, evaluation.mode))
+    average = evaluation.average
     return {
         "mode": evaluation.mode,
+        "mode_ja": ja,
+        "mode_en": en,
         "unseen": evaluation.unseen,
+        "suite": evaluation.suite,
+        "average": _score(average) if average else None,
         "tasks": [
             {"task": task, "metrics": _figures(task), "references": _references(task)}
-            for task in evaluation.tasks
+            for task in evaluation.on_text
         ],
+        "judged": [_judged(task) for task in evaluation.judged],
     }
+
+
+def _judged(task: Task) -> dict[str, Any]:
+    ja, en = _title(task)
+    metric_ja, metric_en = _metric_name(task.main)
+    return {
+        "ja": ja,
+        "en": en,
+        "rules": _rules(task),
+        "shots": task.shots,
+        "n": task.n,
+        "metric_ja": metric_ja,
+        "metric_en": metric_en,
+        "score": _score(task.metrics[task.main]),
+    }
+
+
+def _title(task: Task) -> tuple[str, str]:
+    english = task.title.get("en", task.name)
+    return task.title.get("ja", english), english
+
+
+def _rules(task: Task) -> str:
+    """VERSION-PROMPT of a task."""
+    return f"{task.version}-{task.prompt}" if task.prompt else task.version
+
+
+def _score(metric: Metric) -> str:
+    """A score of a task with its interval: shares are percent."""
+    digits = 3 if metric.unit == "coefficient" else 2
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.{digits}f}"
+    return f"{metric.value:.{digits}f} ({metric.low:.{digits}f} – {metric.high:.{digits}f})"
 
 
 def _figures(task: Task) -> list[dict[str, str]]:

@@ -6,17 +6,21 @@ other); it reads the published format (docs/formats.md), and ignores fields it h
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from minna.artifact import Manifest
 from minna.artifact.verify import verify
 from minna.errors import ArtifactError
 from minna.release.provenance import Link
 
 REPORT_NAME = "report.json"
 _SCHEMA = 2
+_BITS = "bits_per_byte"
 
 
 class _View(BaseModel):
@@ -49,16 +53,28 @@ class Task(_View):
     """One measurement."""
 
     name: str
+    title: dict[str, str] = Field(default_factory=dict)
     version: str
+    prompt: str = ""
+    shots: int = 0
     n: int
+    main: str
     data: Data = Data()
     metrics: dict[str, Metric]
     references: dict[str, Reference] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _main_is_measured(self) -> Task:
+        if self.main not in self.metrics:
+            raise ValueError(f"main metric {self.main!r} is none of {', '.join(self.metrics)}")
+        return self
 
 
 class _Content(_View):
     schema_version: int = Field(alias="schema")
     mode: str
+    suite: str | None = None
+    average: Metric | None = None
     tasks: list[Task]
 
 
@@ -67,13 +83,30 @@ class Evaluation:
     """One report of the model that is released.
 
     Attributes:
-        unseen: "held out" for a split of a training corpus that was not trained on, "seen" for the
-            training split, "other" for a corpus that training did not know.
+        mode: which rules, compat or fixed.
+        tasks: every measurement.
+        suite: the tasks' common name, where they are one.
+        average: of the suite, only where all of it ran.
+        unseen: of the text of bits per byte: "held out" for a split of a training corpus that was
+            not trained on, "seen" for the training split, "other" for a corpus that training did
+            not know.
     """
 
     mode: str
     tasks: list[Task]
     unseen: str
+    suite: str | None = None
+    average: Metric | None = None
+
+    @property
+    def on_text(self) -> list[Task]:
+        """Bits per byte of held-out text."""
+        return [task for task in self.tasks if task.name == _BITS]
+
+    @property
+    def judged(self) -> list[Task]:
+        """Tasks with right and wrong answers."""
+        return [task for task in self.tasks if task.name != _BITS]
 
 
 def read_evaluation(path: Path, *, model: Path, chain: list[Link]) -> Evaluation:
@@ -100,24 +133,34 @@ def read_evaluation(path: Path, *, model: Path, chain: list[Link]) -> Evaluation
             remedy=f"minna evaluate {model} --corpus CORPUS --out REPORT",
         )
     content = _read(path / REPORT_NAME)
+    return Evaluation(
+        mode=content.mode,
+        tasks=content.tasks,
+        unseen=_unseen(manifest, chain),
+        suite=content.suite,
+        average=content.average,
+    )
+
+
+def _unseen(manifest: Manifest, chain: list[Link]) -> str:
     corpora = {link.sha256 for link in chain if link.manifest.kind == "corpus"}
-    split = str(manifest.settings.get("split", ""))
-    unseen = "other"
-    if manifest.parent("corpus").sha256 in corpora:
-        unseen = "seen" if split == "train" else "held out"
-    return Evaluation(mode=content.mode, tasks=content.tasks, unseen=unseen)
+    scored = {parent.sha256 for parent in manifest.parents if parent.role == "corpus"}
+    if not scored & corpora:  # a report of tasks alone has no corpus
+        return "other"
+    return "seen" if manifest.settings.get("split") == "train" else "held out"
 
 
 def _read(file: Path) -> _Content:
     try:
-        content = _Content.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        content: Any = json.loads(file.read_text(encoding="utf-8"))
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != _SCHEMA:
+            raise ArtifactError(
+                f"{file} has schema {found!r}, and {_SCHEMA} is read here",
+                remedy="evaluate the model again with this minna",
+            )
+        return _Content.model_validate(content)
+    except (OSError, ValueError) as error:  # of JSON, of UTF-8, of the fields
         raise ArtifactError(
             f"{file} is not a report: {error}", remedy="run the evaluation again"
         ) from error
-    if content.schema_version != _SCHEMA:
-        raise ArtifactError(
-            f"{file} has schema {content.schema_version}, and {_SCHEMA} is read here",
-            remedy="run the evaluation again with this minna",
-        )
-    return content
