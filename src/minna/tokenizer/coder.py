@@ -210,7 +210,7 @@ class SentencePieceCoder:
 
     def stream(self) -> TextPieces:
         """Text from ids as they come, special tokens left out."""
-        return _Stretches(self, dict.fromkeys(self._specials, "") | self._added)
+        return _Stretches(self, self._added | dict.fromkeys(self._specials, ""))
 
     def stretch(self, place: Literal["first", "behind"]) -> StreamDecoder:
         """Text of ids without special and added tokens."""

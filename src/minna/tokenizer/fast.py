@@ -113,9 +113,10 @@ class FastTokenizer:
             DataError: the text holds a lone surrogate, so it has no UTF-8.
         """
         try:
-            return self._tokenizer.encode(text, add_special_tokens=False).ids
+            text.encode()  # the library says of a surrogate only that it is no text
         except UnicodeEncodeError as error:
             raise surrogate(error) from error
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(
         self, texts: Sequence[str], *, threads: int = 2
@@ -129,9 +130,11 @@ class FastTokenizer:
         """
         del threads
         try:
-            found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+            for text in texts:
+                text.encode()  # the library says of a surrogate only that it is no text
         except UnicodeEncodeError as error:
             raise surrogate(error) from error
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         rows: list[list[int]] = [encoding.ids for encoding in found]
         offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         return np.array([number for row in rows for number in row], dtype=np.int32), offsets
