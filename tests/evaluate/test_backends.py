@@ -7,7 +7,13 @@ import math
 
 import pytest
 import torch
-from tests.evaluate.toy_models import SHAPE, generations, random_groups, toy_model
+from tests.evaluate.toy_models import (
+    SHAPE,
+    generations,
+    random_groups,
+    toy_model,
+    train_sentencepiece,
+)
 
 from minna.errors import ArtifactError
 from minna.evaluate.backends.base import Generation
@@ -147,3 +153,53 @@ def test_missing_weights_and_unknown_architectures_are_errors(tmp_path):
     )
     with pytest.raises(ArtifactError, match="never run"):
         TransformersBackend(path, device="cpu", dtype="fp32")
+
+
+def foreign(path, name):
+    """A model of an architecture that our engine does not know."""
+    import transformers
+
+    size = {
+        "vocab_size": 390,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 80,
+    }
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    config = {
+        "Gemma2": lambda c: c(**size, **heads, sliding_window=8, final_logit_softcapping=5.0),
+        "Mamba": lambda c: c(**{k: size[k] for k in size if k != "max_position_embeddings"}),
+        "Bloom": lambda c: c(vocab_size=390, hidden_size=32, n_layer=2, n_head=4),
+    }[name](getattr(transformers, f"{name}Config"))
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{name}ForCausalLM")(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(path)
+    train_sentencepiece(path)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ["Gemma2", "Mamba", "Bloom"])
+def test_architectures_our_engine_does_not_know_are_scored_and_go_on_as_alone(name, tmp_path):
+    model = foreign(tmp_path, name)
+    backend = TransformersBackend(tmp_path, device="cpu", dtype="fp32", batch_tokens=64)
+    assert backend.max_length == {"Gemma2": 80}.get(name, 2048)
+    groups = random_groups(groups=5, context=60)
+    for number, likelihoods in backend.likelihoods(groups):
+        for candidate, found in zip(groups[number], likelihoods, strict=True):
+            ids = torch.tensor([candidate.ids])
+            with torch.inference_mode():
+                table = torch.log_softmax(model(ids[:, :-1]).logits[0].double(), dim=-1)
+            wanted = ids[0, 1:, None][candidate.start - 1 :]
+            expected = table[candidate.start - 1 :].gather(1, wanted).sum()
+            assert found.logprob == pytest.approx(float(expected), abs=1e-4)
+    jobs = [
+        Generation(prompt=tuple(range(5, 5 + size)), max_new_tokens=5) for size in (3, 12, 3, 7)
+    ]
+    together = dict(backend.generate(jobs))
+    for number, job in enumerate(jobs):
+        ((_, alone),) = backend.generate([job])
+        assert together[number] == alone
