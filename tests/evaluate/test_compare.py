@@ -50,17 +50,19 @@ def test_the_difference_is_that_of_the_figures_and_sharper_than_their_intervals(
     report: Path, other: Path
 ) -> None:
     comparison = compare([report, other])
-    first, second = comparison.rows
+    (entry,) = comparison.tasks
+    first, second = entry.rows
     bits = [row.metrics["bits_per_byte"] for row in (first, second)]
     assert first.difference is None
     difference = second.difference
     assert difference is not None
     assert math.isclose(difference.value, bits[1].value - bits[0].value, abs_tol=1e-6)
     assert width(difference) < width(bits[1]) / 2
-    assert set(comparison.references) == {"kneser-ney", "xz"}
+    assert set(entry.references) == {"kneser-ney", "xz"}
     table = comparison.table()
-    assert f"{bits[0].value:.4f}" in table and f"{bits[1].value:.4f}" in table
-    assert json.loads(json.dumps(comparison.as_json()))["rows"][1]["difference"]["unit"]
+    assert f"{bits[0].value:.3f}" in table and f"{bits[1].value:.3f}" in table
+    content = json.loads(json.dumps(comparison.as_json()))
+    assert content["tasks"][0]["rows"][1]["difference"]["unit"] == "bits/byte"
 
 
 def set_mode(content: dict[str, Any]) -> None:
@@ -142,9 +144,11 @@ def test_the_command_line_evaluates_and_compares(
     assert result["schema"] == 2 and result["tasks"][0]["n"] == 20
     mixed = program("compare", out, other)
     assert isinstance(mixed.exception, UsageError)
-    twice = program("compare", out, out)
+    twice = program("compare", out, out, "--out", tmp_path / "compared")
     assert twice.exit_code == 0
-    assert "+0.0000 [+0.0000, +0.0000]" in twice.stdout
+    page = (tmp_path / "compared" / "compare.html").read_text(encoding="utf-8")
+    assert "Bits per byte" in page and "no clear difference" in page
+    assert "+0.000 (+0.000 to +0.000)" in twice.stdout
     wrong = program("evaluate", chain.model, "--corpus", chain.corpus, "--out", out, "--split", "x")
     assert isinstance(wrong.exception, UsageError)
     assert "--split" in str(wrong.exception)
