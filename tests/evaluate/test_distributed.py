@@ -17,6 +17,7 @@ from minna.evaluate.backends.distributed import (
     RankError,
     Ranks,
     deal,
+    dismiss,
     join,
 )
 from minna.evaluate.backends.engine import EngineBackend
@@ -58,7 +59,7 @@ try:
     found["tokens"] = whole.reading.tokens
 except MinnaError as error:
     found["error"] = str(error)
-whole.close()
+distributed.dismiss()
 out.write_text(json.dumps(found), encoding="utf-8")
 """
 
@@ -127,7 +128,7 @@ def alone(tmp_path):
     local = EngineBackend(load_model(toy_model(tmp_path), device="cpu", dtype="fp32"))
     backend = DistributedBackend(local, Ranks(rank=0, world=1))
     yield backend, local
-    backend.close()
+    dismiss()
 
 
 def test_what_travels_arrives_as_it_was(alone):
@@ -144,3 +145,24 @@ def test_an_error_that_is_a_bug_keeps_its_traceback(alone, monkeypatch, capsys):
     with pytest.raises(RankError, match="rank 0: ZeroDivisionError"):
         list(backend.generate(generations(backend.coder, eos=2)))
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.full
+def test_the_verb_under_torchrun_writes_the_report_of_one_process(tmp_path):
+    """Two gloo ranks and one process: the same figures and items, to the last digit shown."""
+    from tests.evaluate.made_data import write_all
+
+    model, data = toy_model(tmp_path), write_all(tmp_path / "data")
+    verb = ["-m", "minna.cli.main", "evaluate", str(model), "--data", str(data), "--tasks"]
+    verb += ["jblimp,jcommonsenseqa,mgsm", "--num-fewshot", "0,0,0", "--out"]
+    alone = [sys.executable, *verb, str(tmp_path / "alone")]
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    together = [sys.executable, *ranks, *verb, str(tmp_path / "together")]
+    for command in (alone, together, together):  # the last finds it done, and lets its ranks go
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+    one, two = (
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("alone", "together")
+    )
+    assert [task["metrics"] for task in one["tasks"]] == [task["metrics"] for task in two["tasks"]]
+    assert two["tasks"][0]["conditions"]["ranks"] == 2

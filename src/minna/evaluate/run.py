@@ -16,6 +16,14 @@ from minna.artifact.files import write_text_atomically
 from minna.artifact.manifest import Parent, canonical
 from minna.console import say
 from minna.errors import UsageError
+from minna.evaluate.backends.base import Backend
+from minna.evaluate.backends.distributed import (
+    DistributedBackend,
+    Ranks,
+    dismiss,
+    join,
+    serve,
+)
 from minna.evaluate.bits import BITS_PER_BYTE, VERSION, Bits, measure_bits
 from minna.evaluate.harness import harness_results
 from minna.evaluate.judge import Judged, judge, prepare
@@ -60,13 +68,34 @@ def evaluate(
         DataError: data that are missing or broken, a split that is empty.
         UsageError: nothing to measure, an unknown task, no end of text, no such device.
     """
-    judged = bool(settings.suite or settings.tasks)
-    if corpus is None and not judged:
+    if corpus is None and not (settings.suite or settings.tasks):
         raise UsageError(
             "an evaluation needs a corpus, a suite or tasks",
             remedy="give --corpus DIR, --suite jp8, or --tasks NAME,NAME",
         )
     subject = open_subject(model, server=server)
+    ranks = join()
+    if ranks is None:
+        return _evaluate(subject, out=out, settings=settings, corpus=corpus, data=data)
+    if ranks.rank > 0:
+        serve(subject.backend(settings), ranks)
+        return out
+    try:
+        return _evaluate(subject, ranks, out=out, settings=settings, corpus=corpus, data=data)
+    finally:
+        dismiss()
+
+
+def _evaluate(
+    subject: Subject,
+    ranks: Ranks | None = None,
+    *,
+    out: Path,
+    settings: EvaluateSettings,
+    corpus: Path | None,
+    data: Path | None,
+) -> Path:
+    judged = bool(settings.suite or settings.tasks)
     planned = plan(settings, data=data) if judged else None
     if planned is not None and planned.mode == "compat" and corpus is not None:
         raise UsageError(
@@ -81,7 +110,7 @@ def evaluate(
         say(f"{out}: this model is evaluated on these data with these settings already")
         return out
     with artifact.writing(out, kind="report", settings=values, parents=parents) as draft:
-        _measure(draft, subject, planned, corpus=corpus, out=out, settings=settings)
+        _measure(draft, subject, ranks, planned, corpus=corpus, out=out, settings=settings)
     return out
 
 
@@ -104,6 +133,7 @@ def _values(settings: EvaluateSettings, planned: Plan | None, *, with_bits: bool
 def _measure(
     draft: Draft,
     subject: Subject,
+    ranks: Ranks | None,
     planned: Plan | None,
     *,
     corpus: Path | None,
@@ -117,7 +147,12 @@ def _measure(
         write_items(draft.path, BITS_PER_BYTE, bits.items())
         # examples of the text stand in report.html
         draft.licences = list(artifact.read_manifest(corpus).licences)
-    results = _judge_all(subject, planned, out=out, settings=settings) if planned else []
+    results: list[Judged] = []
+    if planned is not None:
+        backend = subject.backend(settings)
+        if ranks is not None:
+            backend = DistributedBackend(backend, ranks)
+        results = _judge_all(subject, backend, planned, out=out, settings=settings)
     for result in results:
         items = (asdict(item) for item in result.scores.items)
         write_items(draft.path, result.task.name, items)
@@ -145,9 +180,8 @@ def _measure(
 
 
 def _judge_all(
-    subject: Subject, planned: Plan, *, out: Path, settings: EvaluateSettings
+    subject: Subject, backend: Backend, planned: Plan, *, out: Path, settings: EvaluateSettings
 ) -> list[Judged]:
-    backend = subject.backend(settings)
     asked = _asked(subject.parent, backend.conditions())
     prepared = [
         prepare(entry, backend=backend, mode=planned.mode, settings=settings, asked=asked)
@@ -166,8 +200,8 @@ def _judge_all(
 
 
 def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
-    """Who was asked, for the hash of an answer."""
-    return canonical([parent.sha256, conditions])
+    """Who was asked, for the hash of an answer; on how many devices makes no difference."""
+    return canonical([parent.sha256, {k: v for k, v in conditions.items() if k != "ranks"}])
 
 
 def _average(planned: Plan | None, results: list[Judged]) -> Metric | None:

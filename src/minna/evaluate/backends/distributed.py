@@ -80,8 +80,14 @@ def serve(backend: Backend, ranks: Ranks) -> None:
     dist.destroy_process_group()
 
 
+def dismiss() -> None:
+    """On rank 0: let the other ranks end."""
+    _broadcast({"done": True})
+    dist.destroy_process_group()
+
+
 class DistributedBackend:
-    """On rank 0: a local backend and the same on the other ranks. `close` lets them go."""
+    """On rank 0: a local backend and the same on the other ranks, until `dismiss`."""
 
     def __init__(self, local: Backend, ranks: Ranks) -> None:
         assert ranks.rank == 0
@@ -122,11 +128,6 @@ class DistributedBackend:
             items = [asdict(jobs[n]) for n in numbers]
             for number, found in zip(numbers, self._round("generate", items), strict=True):
                 yield number, Generated(**(found | {"ids": tuple(found["ids"])}))
-
-    def close(self) -> None:
-        """Let the other ranks end."""
-        _broadcast({"done": True})
-        dist.destroy_process_group()
 
     def _rounds(self, costs: Sequence[int]) -> Iterator[list[int]]:
         """Item numbers, most expensive first, cut into rounds."""
