@@ -145,7 +145,7 @@ def test_half_a_character_of_a_model_breaks_neither_items_nor_page(tmp_path: Pat
         "prediction": "\ud83d",
     }
     write_items(tmp_path, "t", [row])
-    assert read_items(tmp_path, "t")[0]["text"] in ("?", "\ufffd", "\ud83d")
+    assert read_items(tmp_path, "t")[0]["text"] == "\ufffd"
     str(embedded([row], main="acc")).encode()
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from tests.evaluate.made_reports import made_report
 from tests.toy_chain import Chain, make_chain, make_corpus, make_model, make_run, run_settings
 
 from minna import artifact
+from minna.errors import ArtifactError
 from minna.release import ReleaseSettings, release
 
 
@@ -157,6 +159,56 @@ def test_a_report_on_another_corpus_or_on_training_text_is_called_so(
     assert "内容の重複は調べていません" in part
     assert "この分割は学習に使ったものです" in part
     assert "この分割は学習に使っていません" not in part
+
+
+def judged(chain: Chain, out: Path, **values: Any) -> Path:
+    parents = [artifact.parent_of(chain.model, role="model")]
+    return made_report(out, model="toy", parents=parents, count=30, **values)
+
+
+def test_scores_of_tasks_stand_in_a_table_in_both_languages_with_their_rules(
+    chain: Chain, report: Path, tmp_path: Path
+) -> None:
+    scores = judged(chain, tmp_path / "tasks")
+    release(chain.model, reports=[report, scores], out=tmp_path / "out")
+    content = json.loads((scores / "report.json").read_text(encoding="utf-8"))
+    text = card_of(tmp_path / "out")
+    parts = {"ja": section(text, "評価"), "en": section(text, "Evaluation")}
+    for language, part in parts.items():
+        for task in content["tasks"]:
+            metric = task["metrics"][task["main"]]
+            span = f"({metric['low']:.2f} – {metric['high']:.2f})"
+            (line,) = [
+                x for x in part.splitlines() if x.startswith(f"| {task['title'][language]} |")
+            ]
+            assert f"| {task['version']}-{task['prompt']} | {task['shots']} | 30 |" in line
+            assert line.endswith(f"| {metric['value']:.2f} {span} |")
+        assert "compat" in part and f"**{content['average']['value']:.2f} (" in part
+        assert "`jp8`" in part and "bits_per_byte" in part
+    assert "平均" in parts["ja"] and "average of the 8 tasks" in parts["en"]
+    data: Any = ModelCard(text).data
+    assert data.eval_results is not None
+    names = {result.task_name for result in data.eval_results}
+    assert "Language modelling" in names
+    assert any("JNLI" in name and "(compat)" in name for name in names)
+
+
+def test_a_report_of_tasks_alone_needs_no_corpus_and_some_tasks_have_no_average(
+    chain: Chain, tmp_path: Path
+) -> None:
+    scores = judged(chain, tmp_path / "tasks", tasks=["jnli", "mgsm"], mode="fixed")
+    release(chain.model, reports=[scores], out=tmp_path / "out")
+    part = section(card_of(tmp_path / "out"), "評価")
+    assert "fixed" in part and "平均**" not in part.replace("平均再現率", "")
+    assert "タスクの平均" not in part and "ビット/バイト" not in part
+
+
+def test_a_report_of_an_old_schema_is_refused(chain: Chain, tmp_path: Path) -> None:
+    parents = [artifact.parent_of(chain.model, role="model")]
+    with artifact.writing(tmp_path / "old", kind="report", settings={}, parents=parents) as draft:
+        (draft.path / "report.json").write_text('{"schema": 1}', encoding="utf-8")
+    with pytest.raises(ArtifactError, match="schema 1, and 2 is read here"):
+        release(chain.model, reports=[tmp_path / "old"], out=tmp_path / "out")
 
 
 def test_a_base_model_is_named_and_its_licence_must_be_given(chain: Chain, tmp_path: Path) -> None:

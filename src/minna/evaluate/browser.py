@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from minna.evaluate.report import whole_characters
+
 MOST_ITEMS: Final = 200
 _HEAD, _TAIL = 400, 900
 
@@ -31,9 +33,7 @@ def safe_json(value: object) -> Markup:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    # half a character would break the UTF-8 of the page
-    whole = text.encode("utf-8", errors="replace").decode()
-    return Markup(whole)  # noqa: S704 - escaped above
+    return Markup(whole_characters(text))  # noqa: S704 - escaped above
 
 
 def evenly(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

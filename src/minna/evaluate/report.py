@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +26,7 @@ from minna.errors import ArtifactError
 SCHEMA: Final = 2
 REPORT_NAME = "report.json"
 ITEMS_FOLDER = "items"
+_HALF = re.compile("[\ud800-\udfff]")
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -196,14 +198,18 @@ def read_report(path: Path) -> Report:
         ) from error
 
 
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for each half of a pair: a file cannot hold half a character."""
+    return _HALF.sub("\ufffd", text)
+
+
 def write_items(directory: Path, task: str, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write items/TASK.jsonl: one line per item, enough to compare two models item by item."""
     file = directory / ITEMS_FOLDER / f"{task}.jsonl"
     with replace_file(file) as lines:
         for row in rows:
             text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-            # half a character that a model generated is told as U+FFFD, never a crash at the end
-            lines.write(text.encode("utf-8", errors="replace"))
+            lines.write(whole_characters(text).encode())
     return file
 
 
