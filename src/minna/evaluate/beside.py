@@ -58,9 +58,7 @@ def rows_beside(report: Report, tasks: list[Task]) -> list[Row]:
         if entry.mode == report.mode
     ]
     telling = [row for row in rows if row.average is not None or any(row.cells)]
-    return sorted(
-        telling, key=lambda row: -(row.average if row.average is not None else _mean(row))
-    )
+    return sorted(telling, key=_rank, reverse=True)
 
 
 def nearest_rows(tasks: list[Task], rows: list[Row]) -> list[Row]:

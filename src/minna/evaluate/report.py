@@ -69,12 +69,14 @@ class Data(_Record):
 
 
 class Cost(_Record):
-    """What it took. `shared_tokens` were in prompts and never read twice, thanks to sharing."""
+    """What it took; `shared_tokens` were never read a second time, thanks to sharing."""
 
     seconds: float = Field(default=0.0, ge=0)
     prompt_tokens: int = Field(default=0, ge=0, description="tokens of all contexts")
-    shared_tokens: int = Field(default=0, ge=0, description="of these, not read again")
-    new_tokens: int = Field(default=0, ge=0, description="generated")
+    shared_tokens: int = Field(
+        default=0, ge=0, description="of prompts and choices, not read again"
+    )
+    new_tokens: int = Field(default=0, ge=0, description="generated, or scored as choices")
     requests: int = Field(default=0, ge=0)
     peak_bytes: int | None = Field(default=None, ge=0)
 
