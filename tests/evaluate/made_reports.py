@@ -86,7 +86,7 @@ def made_items(chosen: Chosen, *, skill: float, count: int, model: str) -> list[
         luck = random.Random(f"{name} {number} {model}").gauss(0, 0.15)
         right = hard < skill + luck
         question = f"問題{number}：{_SENTENCE * (1 + number % 3)}"
-        common = {
+        common: dict[str, object] = {
             "id": f"{name}-{number:04d}",
             "group": "",
             "context": f"{question}\n答え：" + (NASTY if number == 1 else ""),
