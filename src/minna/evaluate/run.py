@@ -29,7 +29,15 @@ from minna.evaluate.harness import harness_results
 from minna.evaluate.judge import Judged, judge, prepare
 from minna.evaluate.page import write_page
 from minna.evaluate.plan import Plan, plan
-from minna.evaluate.report import Cost, Metric, Report, Task, write_items, write_report
+from minna.evaluate.report import (
+    Cost,
+    Metric,
+    Report,
+    Task,
+    average_of,
+    write_items,
+    write_report,
+)
 from minna.evaluate.settings import EvaluateSettings
 from minna.evaluate.store import Store
 from minna.evaluate.subject import Server, Subject, open_subject
@@ -214,7 +222,9 @@ def _average(planned: Plan | None, results: list[Judged]) -> Metric | None:
             for result in results
         }
     )
-    return None if value is None else Metric(value=value, unit="percent")
+    if value is None:
+        return None
+    return average_of(value, [result.task.metrics[result.task.main] for result in results])
 
 
 def _write_harness(directory: Path, subject: Subject, planned: Plan, results: list[Judged]) -> None:
