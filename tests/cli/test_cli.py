@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 from tests.conftest import ROOT
+from tests.evaluate.made_data import write_all
 from tests.test_chain import FAST
 from tests.toy_chain import sentences
 
@@ -18,7 +20,7 @@ from minna.cli.main import main
 VERBS = [
     "corpus mix",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
-    "list", "train", "export", "evaluate", "compare", "release", "generate", "inspect",
+    "list", "train", "export", "evaluate", "compare", "requests", "release", "generate", "inspect",
 ]  # fmt: skip
 
 
@@ -124,6 +126,8 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     """Each in its order, at toy size: only the source of the text and the steps are made small."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "TEXTS").mkdir()
+    write_all(tmp_path / "DATA", scored=3)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "TEXTS" / "a.txt").write_text("\n".join(sentences(1500, seed=1)), encoding="utf-8")
     work = (
         "題\n作者\n\n"
@@ -152,7 +156,7 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
         assert status == 0, f"{command}\n{err}"
         assert out.strip()
         done += 1
-    assert done >= 11
+    assert done >= 20
     text = run("minna corpus cat build/aozora --limit 1", monkeypatch, capsys)[1]
     assert "吾輩は猫である。" in text and "底本" not in text
 
