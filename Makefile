@@ -75,10 +75,9 @@ bench-tokenizer: $(VENV)/.installed  ## encoding speed beside sentencepiece and 
 	$(VENV)-bench-tokenizer/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tokenizer.txt
 	$(BIN)/python bench/bench_tokenizer.py --peer-python $(VENV)-bench-tokenizer/bin/python
 
-bench-evaluate: $(VENV)/.installed  ## evaluation speed, memory and answers beside lm-eval (trains its model first, once)
+bench-evaluate: $(VENV)/.installed-dev  ## evaluation speed, memory and answers beside lm-eval (trains its model first, once)
 	$(PYTHON) -m venv $(VENV)-bench-evaluate
 	$(VENV)-bench-evaluate/bin/python -m pip install --quiet -c constraints.txt -r bench/env/evaluate.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluate]'
 	$(BIN)/python bench/bench_evaluate.py --peer-python $(VENV)-bench-evaluate/bin/python
 
 clean:  ## remove what was built (not .venv)

@@ -4,8 +4,8 @@ The model is a GPT-NeoX of 23 M parameters (evaluate.toml beside this file), tra
 verbs on novels, once, into build/bench-evaluate/model. The prompts are those of `minna requests`;
 lm-eval gets them ready-made, as tasks whose rows hold context, choices and right answer. Every
 variant is a process of its own that loads the model once and waits; rounds are interleaved, so that
-a busy minute hits all. Clocked is what comes after loading: tokenising and asking the model, on
-both sides, and of ours the building of the prompts too; scoring is in a column of its own.
+a busy minute hits all. Clocked is all between the loaded model and the figures: on both sides
+tokenising, asking and scoring, on ours the building of the prompts and the intervals too.
 
     python bench/bench_evaluate.py --peer-python PATH [--rounds 3] [--items 200] [--answers 64]
 
@@ -77,17 +77,19 @@ def main() -> None:
     for worker in workers.values():  # not counted: first calls are slow on both sides
         for case in first.values():
             worker.ask(case, 8, limit=2)
-    runs: dict[tuple[Case, str], list[Run]] = {}
+    results = Results(cases)
     for number in range(options.rounds):
         for case in cases:
             for name, batch in asked(case, options.batches):
+                shown = f"{name}, batch {batch}" if batch else name
+                if number and shown not in results.variants(case):
+                    continue  # the slower batch size of lm-eval, known from the first round
                 run = workers[name].ask(case, batch)
-                runs.setdefault((case, label(name, batch)), []).append(run)
-                told = f"round {number + 1} {' '.join(case)} {label(name, batch)}"
-                print(f"{told}: {run['model']:.2f} s", file=sys.stderr, flush=True)
+                results.runs.setdefault((case, shown), []).append(run)
+                told = f"round {number + 1} {' '.join(case)} {shown}: {run['wall']:.2f} s"
+                print(told, file=sys.stderr, flush=True)
     for worker in workers.values():
         worker.process.communicate()
-    results = Results(runs, cases)
     print("\n".join([*speeds(results), "", *answers(results), ""]))
     for name, worker in workers.items():
         print(f"- {name}: {', '.join(f'{k} {v}' for k, v in worker.settings.items())}")
@@ -101,7 +103,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=commas, default=TASKS)
     parser.add_argument("--modes", type=commas, default=("compat", "fixed"))
     parser.add_argument(
-        "--batches", type=numbers, default=(1, 8), help="of lm-eval, the better counts"
+        "--batches",
+        type=numbers,
+        default=(1, 8),
+        help="of lm-eval: the first round finds the faster",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--data", type=Path, default=SHARED)
@@ -128,13 +133,9 @@ def asked(case: Case, batches: tuple[int, ...]) -> Iterator[tuple[str, int]]:
             yield from ((name, batch) for batch in (batches if side == "lm-eval" else (0,)))
 
 
-def label(name: str, batch: int) -> str:
-    return f"{name}, batch {batch}" if batch else name
-
-
 def setting(options: argparse.Namespace) -> str:
     held = [task for task in ("jnli", "jsquad") if task in options.tasks]
-    apart = f"; {' and '.join(held)} take shots from {HELD_APART} held-apart items of valid"
+    apart = f"; shots of {' and '.join(held)} are {HELD_APART} items of valid, held apart"
     return (
         "GPT-NeoX 6 layers x 384, vocabulary 16,384, context 1,024; "
         f"{options.items} items of a task with choices, {options.answers} of one that generates"
@@ -284,15 +285,18 @@ class Worker:
         command = [python, __file__, "--worker", side, "--dtype", dtype, "--way", way]
         for key in ("items", "answers", "threads", "work"):
             command += [f"--{key}", str(getattr(options, key))]
-        quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(options.work / "hf"), "TQDM_DISABLE": "1"}
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | quiet,
-        )
+        apart = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(options.work / "hf")}
+        self.log = options.work / f"{side}-{dtype}{f'-{way}' if way else ''}.log"
+        with self.log.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env=os.environ | apart,
+            )
         self.settings = self.read()
 
     def read(self) -> Run:
@@ -300,7 +304,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"{self.process.args} ended with {self.process.wait()}")
+            sys.exit(f"a process ended with {self.process.wait()}: see {self.log}")
         return json.loads(line)
 
     def ask(self, case: Case, batch: int, *, limit: int | None = None) -> Run:
@@ -322,36 +326,15 @@ def serve(settings: Run, answer: Callable[[Run], Run]) -> None:
         print(json.dumps(done | {"peak": peak_mb()}), file=pipe, flush=True)
 
 
-class Clock:
-    """Seconds inside a model's calls."""
+class Spent:
+    """Seconds since it was made, on the wall and of the processor."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
 
-    def call(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, clocked."""
-
-        def clocked(*given: Any, **named: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*given, **named)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        return clocked
-
-    def stream(self, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-        """The iterator that a function returns, clocked."""
-
-        def clocked(*given: Any, **named: Any) -> Iterator[Any]:
-            following = self.call(iter(function(*given, **named)).__next__)
-            while True:
-                try:
-                    yield following()
-                except StopIteration:
-                    return
-
-        return clocked
+    def now(self) -> Run:
+        """Both."""
+        return {"wall": time.perf_counter() - self.wall, "cpu": time.process_time() - self.cpu}
 
 
 def work_minna(options: argparse.Namespace) -> None:
@@ -367,25 +350,21 @@ def work_minna(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     ways = {"device": "cpu", "dtype": options.dtype, "way": options.way}
     backend = open_subject(options.work / "model").backend(EvaluateSettings(**ways))
-    clock = Clock()
-    asking = {name: clock.stream(getattr(backend, name)) for name in ("likelihoods", "generate")}
-    vars(backend).update(asking)
 
     def answer(order: Run) -> Run:
         mode, limit = order["mode"], order["limit"] or limit_of(order["task"], options)
         settings = EvaluateSettings(tasks=(order["task"],), mode=mode, limit=limit, **ways)
         planned = plan(settings, data=options.work / "data").tasks[0]
-        clock.seconds, start = 0.0, time.perf_counter()
+        spent = Spent()
         prepared = prepare(planned, backend=backend, mode=mode, settings=settings, asked="")
-        ready = time.perf_counter() - start
         with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "answers") as store:
             judged = judge(prepared, backend=backend, mode=mode, settings=settings, store=store)
-        whole = time.perf_counter() - start
+        times = spent.now()
         items = {
             item.id: kept(item.text, item.logprobs) | {"same_tokens": same}
             for item, same in zip(judged.scores.items, same_tokens(prepared, backend), strict=True)
         }
-        return {"model": ready + clock.seconds, "whole": whole, "items": items}
+        return times | {"items": items}
 
     serve({"torch": torch.__version__, **backend.conditions()}, answer)
 
@@ -429,26 +408,22 @@ def work_peer(options: argparse.Namespace) -> None:
         dtype={"fp32": "float32", "bf16": "bfloat16"}[options.dtype],
         prefix_token_id=words.eos_token_id,  # what the paper's harness puts before a bare sentence
     )
-    clock = Clock()
-    for name in ("loglikelihood", "generate_until"):
-        setattr(lm, name, clock.call(getattr(lm, name)))
 
     def answer(order: Run) -> Run:
         folder = folder_of((order["mode"], order["task"]), options)
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         tasks = manager.load(sorted(file.stem for file in folder.glob("*.yaml")))
         lm.batch_size_per_gpu = order["batch"]
-        clock.seconds, start = 0.0, time.perf_counter()
+        spent = Spent()
         found = lm_eval.evaluate(lm, tasks, limit=order["limit"], bootstrap_iters=0)
-        whole = time.perf_counter() - start
-        items = {}
+        times, items = spent.now(), {}
         for samples in found["samples"].values():
             for sample in samples:
                 heard = [reply[0] for reply in sample["resps"]]
                 is_text = isinstance(heard[0], str)
                 logprobs = [] if is_text else [score for score, _ in heard]
                 items[sample["doc"]["id"]] = kept(heard[0] if is_text else "", logprobs)
-        return {"model": clock.seconds, "whole": whole, "items": items}
+        return times | {"items": items}
 
     told = {"lm_eval": lm_eval.__version__, "transformers": transformers.__version__}
     attention = lm.model.config._attn_implementation  # noqa: SLF001 - the only place that tells
@@ -485,24 +460,24 @@ def peak_mb() -> float:
 class Results:
     """All runs, by case and variant."""
 
-    def __init__(self, runs: dict[tuple[Case, str], list[Run]], cases: list[Case]) -> None:
-        self.runs, self.cases = runs, cases
+    def __init__(self, cases: list[Case]) -> None:
+        self.runs: dict[tuple[Case, str], list[Run]] = {}
+        self.cases = cases
 
     def variants(self, case: Case) -> list[str]:
         """Who was asked, of lm-eval's batch sizes only the faster."""
         names = [name for found, name in self.runs if found == case]
-        slower = {
-            max(rivals, key=lambda name: self.middle(case, name))
-            for dtype in ("fp32", "bf16")
-            if len(rivals := [n for n in names if n.startswith(f"lm-eval {dtype}")]) > 1
-        }
-        return [name for name in names if name not in slower]
+        for dtype in ("fp32", "bf16"):
+            rivals = [name for name in names if name.startswith(f"lm-eval {dtype}")]
+            rivals.sort(key=lambda name: (-len(self.runs[case, name]), self.middle(case, name)))
+            names = [name for name in names if name not in rivals[1:]]
+        return names
 
     def peer(self, case: Case, dtype: str) -> str:
         """lm-eval in that type."""
         return next(n for n in self.variants(case) if n.startswith(f"lm-eval {dtype}"))
 
-    def middle(self, case: Case, name: str, what: str = "model") -> float:
+    def middle(self, case: Case, name: str, what: str = "wall") -> float:
         """Median over rounds."""
         return statistics.median(run[what] for run in self.runs[case, name])
 
@@ -510,7 +485,7 @@ class Results:
         """How many times as long lm-eval took in the same type, by round."""
         dtype = "bf16" if "bf16" in name else "fp32"
         both = zip(self.runs[case, self.peer(case, dtype)], self.runs[case, name], strict=True)
-        return [theirs["model"] / ours["model"] for theirs, ours in both]
+        return [theirs["wall"] / ours["wall"] for theirs, ours in both]
 
     def items(self, case: Case, name: str) -> dict[str, Run]:
         """Answers, which are the same in every round."""
@@ -520,21 +495,21 @@ class Results:
 def speeds(results: Results) -> list[str]:
     """Medians, ranges, ratios by round, memory."""
     head = (
-        "| rules | task | n | variant | s, median (range) | with scoring | lm-eval / it (range) "
+        "| rules | task | n | variant | s, median (range) | CPU s | lm-eval / it (range) "
         "| aim | peak MB |"
     )
     lines = [head, "|---" * 9 + "|"]
     for case in results.cases:
         for name in results.variants(case):
             runs = results.runs[case, name]
-            spent = [run["model"] for run in runs]
+            spent = [run["wall"] for run in runs]
             ratios = results.ratios(case, name)
             ours = name in ("minna fp32", "minna bf16")
             aim = TARGETS.get((*case, name.removeprefix("minna "))) if ours else None
             lines.append(
                 f"| {' | '.join(case)} | {len(runs[0]['items'])} | {name} "
                 f"| {statistics.median(spent):.2f} ({min(spent):.2f}-{max(spent):.2f}) "
-                f"| {results.middle(case, name, 'whole'):.2f} "
+                f"| {results.middle(case, name, 'cpu'):.2f} "
                 f"| {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) "
                 f"| {'' if aim is None else f'{aim:g}'} "
                 f"| {max(run['peak'] for run in runs):.0f} |"
