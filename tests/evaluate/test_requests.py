@@ -478,3 +478,70 @@ def test_the_verb_refuses_an_unknown_version(shared_data, rinna, tmp_path, monke
     status, _, err = run(arguments, monkeypatch, capsys)
     assert (status, "no prompt '0.9'" in err) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+OWN = """
+name = "own"
+title = { en = "own" }
+kind = "generate"
+reader = "rows"
+metrics = ["exact_match"]
+shots = 0
+version = "1.0"
+prompt = "1"
+stop_at_eos = false
+drop_shots_to_fit = false
+
+[cap]
+compat = 8
+
+[files]
+scored = ["own.jsonl"]
+
+[rows]
+answers = ["a"]
+
+[source]
+title = "own"
+url = "https://example.org/own"
+licence = "CC0-1.0"
+
+[[versions]]
+version = "1.0"
+
+[[prompts]]
+code = "1"
+versions = []
+input = "{q}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("compat = 8", "compat = 9"),
+        ("stop_at_eos = false", "stop_at_eos = true"),
+        ('answers = ["a"]', 'answers = ["b"]'),
+    ],
+)
+def test_the_verb_writes_anew_when_the_users_task_says_something_else(
+    rinna, tmp_path, monkeypatch, capsys, was, now
+):
+    file, out = tmp_path / "own.toml", tmp_path / "out"
+    (tmp_path / "own.jsonl").write_text('{"q": "1", "a": "2", "b": "3"}\n', encoding="utf-8")
+    arguments = [file, "--tokenizer", rinna, "--max-length", 99, "--out", out]
+    told = []
+    for text in (OWN, OWN, OWN.replace(was, now)):
+        file.write_text(text, encoding="utf-8")
+        status, said, err = run(arguments, monkeypatch, capsys)
+        assert status == 0, err
+        told.append(said.rstrip().endswith("unchanged"))
+    assert told == [False, True, False]
+
+
+def test_a_tasks_hash_goes_by_the_chosen_version_and_prompt_alone():
+    one = choose("jnli", version="1.1", prompt="0.2")
+    assert len({one.sha256(), choose("jnli", version="1.2", prompt="0.2").sha256()}) == 2
+    others = [prompt for prompt in one.task.prompts if prompt == one.prompt]
+    fewer = one.task.model_copy(update={"prompts": tuple(others)})
+    assert dataclasses.replace(one, task=fewer).sha256() == one.sha256()

@@ -45,7 +45,7 @@ def requests(
     """
     from minna import artifact
     from minna.evaluate.readers import read_data
-    from minna.evaluate.requests import build_requests, prompts_sha256, write_requests
+    from minna.evaluate.requests import build_requests, write_requests
     from minna.evaluate.task import choose
     from minna.tokenizer.coder import load_coder
 
@@ -59,7 +59,7 @@ def requests(
         "shots": shots,
         "limit": limit,
         "max_length": max_length,
-        "prompts_sha256": prompts_sha256(chosen),
+        "task_sha256": chosen.sha256(),
         "data_sha256": splits.sha256,
         "tokenizer_sha256": coder.sha256,
     }

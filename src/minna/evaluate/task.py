@@ -8,6 +8,7 @@ and never the nearest one. A user's own task is the same file in the user's fold
 from __future__ import annotations
 
 import functools
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from minna.artifact.manifest import canonical
 from minna.errors import DataError, UsageError, nearest
 
 TaskKind = Literal["choice", "sentence", "generate"]
@@ -144,6 +146,18 @@ class Chosen:
     def name(self) -> str:
         """Full name."""
         return f"{self.task.name}-{self.version.version}-{self.prompt.code}"
+
+    def sha256(self) -> str:
+        """Hex sha256 of all that the task file says of this version with this prompt.
+
+        Other prompts and versions of the file do not count: one more of them asks nothing else.
+        """
+        content = {
+            "task": self.task.model_dump(mode="json", exclude={"versions", "prompts"}),
+            "version": self.version.model_dump(mode="json"),
+            "prompt": self.prompt.model_dump(mode="json"),
+        }
+        return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def task_names() -> list[str]:
