@@ -78,6 +78,9 @@ class Cost(_Record):
     )
     new_tokens: int = Field(default=0, ge=0, description="generated, or scored as choices")
     requests: int = Field(default=0, ge=0)
+    answered: int = Field(
+        default=0, ge=0, description="of the requests, in this run; the others by an earlier one"
+    )
     peak_bytes: int | None = Field(default=None, ge=0)
 
 
@@ -88,7 +91,7 @@ class Task(_Record):
     title: dict[Literal["en", "ja"], str] = Field(default_factory=dict)
     version: str
     prompt: str = Field(default="", description="code of the prompt; empty where there is none")
-    shots: int = Field(default=0, ge=0)
+    shots: int = Field(default=0, ge=0, description="examples in front, the most any item got")
     n: int = Field(ge=1, description="scored items")
     main: str = Field(description="the metric that stands for the task")
     data: Data
@@ -119,7 +122,10 @@ class Report(_Record):
     model: str = Field(pattern=_SHA256, description="sha256 of the model's minna.json")
     model_name: str
     suite: str | None = None
-    average: Metric | None = Field(default=None, description="only where the whole suite ran")
+    limit: int | None = Field(default=None, ge=1, description="at most so many items of a task")
+    average: Metric | None = Field(
+        default=None, description="only where the whole suite ran, by its own numbers of examples"
+    )
     tasks: list[Task] = Field(min_length=1)
     cost: Cost | None = None
 
