@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minna.errors import ArtifactError, DataError, MinnaError, UsageError
+from minna.errors import ArtifactError, DataError, MinnaError, MissingExtraError, UsageError
 from minna.evaluate.harness import harness_results
 from minna.evaluate.items import Item, read_item
-from minna.evaluate.measures import measure_of
+from minna.evaluate.measures import check_metrics, measure_of
 from minna.evaluate.records import Answer, Document, Mode, Request
 from minna.evaluate.scoring import TaskScores, compare_items, score_task
-from minna.evaluate.task import Chosen, choose
+from minna.evaluate.task import Chosen, choose, task_names
+from minna.metrics import translation, words
 from minna.metrics.rouge import rouge_n
 
 
@@ -323,6 +326,41 @@ def test_bad_records_are_named_with_task_and_item(case: str, kind: type[MinnaErr
 def test_a_metric_that_does_not_fit_the_kind_is_refused():
     with pytest.raises(UsageError, match="'bleu' does not fit a task of kind 'choice'"):
         measure_of("bleu", kind="choice", mode="fixed")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "module"),
+    [
+        ("jsquad", "compat", "neologdn"),
+        ("jsquad", "fixed", "emoji"),
+        ("jsquad", "fixed", "fugashi"),
+        ("xlsum_ja", "compat", "unidic_lite"),
+        ("en_ja", "fixed", "sacrebleu"),
+        ("en_ja", "fixed", "fugashi"),
+    ],
+)
+def test_a_missing_extra_is_told_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, name: str, mode: Mode, module: str
+):
+    made: Any = (words.normalise, words.words, words._tagger, translation._sacrebleu)  # pyright: ignore[reportPrivateUsage]
+    for cache in made:
+        cache.cache_clear()
+    for known in [n for n in sys.modules if n.split(".")[0] == module]:
+        monkeypatch.setitem(sys.modules, known, None)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=module):
+        check_metrics(choose(name), mode=mode, coder=Characters())
+
+
+def test_metrics_that_can_be_made_pass_and_others_are_told_before_anything_is_asked():
+    for mode in ("compat", "fixed"):
+        for name in task_names():
+            check_metrics(choose(name), mode=mode, coder=Characters())
+    with pytest.raises(UsageError, match="does not fit"):
+        check_metrics(chosen_with("jnli", "bleu"), mode="fixed", coder=None)
+    with pytest.raises(UsageError, match="needs its tokenizer"):
+        check_metrics(choose("xlsum_ja"), mode="compat", coder=None)
+    check_metrics(choose("xlsum_ja"), mode="fixed", coder=None)
 
 
 def scored(rows: list[tuple[tuple[str, ...], int, tuple[float, ...]]]) -> list[Item]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from minna.errors import UsageError
 from minna.evaluate.items import Item
 from minna.evaluate.records import Mode
-from minna.evaluate.task import TaskKind
+from minna.evaluate.task import Chosen, TaskKind
 from minna.metrics.answers import (
     INVALID,
     best_of,
@@ -58,6 +58,8 @@ from minna.metrics.words import normalised_words, word_source
 from minna.tokenizer.coder import Coder
 
 Floats = NDArray[np.float64]
+
+_TRIAL = Item(id="", group="", gold=("試す",), prediction="", context="", text="試す")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,33 @@ def beside(metric: str, *, mode: Mode, coder: Coder | None) -> tuple[str, ...]:
     if mode == "compat":
         return ("rouge2_mecab",)
     return ("rouge2_lm",) if coder is not None else ()
+
+
+def measures_of(chosen: Chosen, *, mode: Mode, coder: Coder | None) -> dict[str, Measure]:
+    """All that is reported of a task, the main metric first.
+
+    Raises:
+        UsageError: as `measure_of`.
+    """
+    return {
+        name: measure_of(name, kind=chosen.task.kind, mode=mode, coder=coder)
+        for metric in chosen.task.metrics
+        for name in (metric, *beside(metric, mode=mode, coder=coder))
+    }
+
+
+def check_metrics(chosen: Chosen, *, mode: Mode, coder: Coder | None) -> None:
+    """Score one made-up answer, so that what is missing is told before a model is asked for hours.
+
+    Raises:
+        UsageError: a metric does not fit the task's kind, or needs a tokenizer that was not given.
+        MissingExtraError: what a metric is made with (MeCab, sacrebleu ...) is not installed.
+    """
+    for measure in measures_of(chosen, mode=mode, coder=coder).values():
+        if chosen.task.kind == "generate":
+            measure.rows([_TRIAL])
+            if measure.made_by is not None:
+                measure.made_by([_TRIAL])
 
 
 def prediction(item: Item, *, metric: str) -> int | str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minna.errors import DataError
 from minna.evaluate.items import Item, join
-from minna.evaluate.measures import Measure, beside, measure_of, prediction
+from minna.evaluate.measures import Measure, measure_of, measures_of, prediction
 from minna.evaluate.records import Answer, Document, Mode, Request
 from minna.evaluate.report import Metric
 from minna.evaluate.task import Chosen, TaskKind
@@ -83,10 +83,7 @@ def score_task(
     if not requests:
         raise DataError(f"{chosen.name}: there is nothing to score", remedy="check the data files")
     task = chosen.task
-    measures: dict[str, Measure] = {}
-    for metric in task.metrics:
-        for name in (metric, *beside(metric, mode=mode, coder=coder)):
-            measures[name] = measure_of(name, kind=task.kind, mode=mode, coder=coder)
+    measures = measures_of(chosen, mode=mode, coder=coder)
     items = join(chosen.name, documents, requests, answers)
     groups = _groups(items)
     metrics: dict[str, Metric] = {}
