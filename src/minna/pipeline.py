@@ -151,11 +151,13 @@ class EvaluateStage:
 
     def check(self) -> None:
         """Check the settings before anything runs."""
-        settings = self._settings()
-        if self.corpus is None and not (settings.suite or settings.tasks):
+        from minna.evaluate.run import check
+
+        check(self._settings(), with_corpus=self.corpus is not None)
+        if self.data is not None and not Path(self.data).is_dir():
             raise UsageError(
-                f"stage {self.out!r} (evaluate) names no corpus, no suite and no tasks",
-                remedy='give corpus = "corpus", or settings = {suite = "jp8"}',
+                f"stage {self.out!r} (evaluate) reads data from {self.data}, which is no folder",
+                remedy="give the folder of the data sets, relative to where you are",
             )
 
     def _settings(self) -> EvaluateSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,7 +241,7 @@ def test_a_pipeline_judges_too(model, data, tmp_path):
     shutil.copytree(model, tmp_path / "tiny")
     stage.run(tmp_path)
     assert read_report(tmp_path / "report").tasks[0].name == "jblimp"
-    with pytest.raises(UsageError, match="no corpus, no suite and no tasks"):
+    with pytest.raises(UsageError, match="needs a corpus"):
         EvaluateStage(verb="evaluate", out="report", model="tiny").check()
 
 
@@ -260,3 +261,95 @@ def test_the_command_line_prints_figures_and_json(model, data, tmp_path, capsys,
         main()
     result = json.loads(capsys.readouterr().out)
     assert [task["n"] for task in result["tasks"]] == [4, 4]
+
+
+def test_answers_outlive_an_error_while_the_report_is_written(model, data, tmp_path, monkeypatch):
+    import minna.evaluate.run as run_module
+
+    def failing(*args, **rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "write_page", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, data, tmp_path / "r", tasks=("jblimp",))
+    assert (tmp_path / ".r.answers.jsonl").is_file()
+    monkeypatch.undo()
+    report = run(model, data, tmp_path / "r", tasks=("jblimp",))
+    assert report.tasks[0].cost.answered == 0 < report.tasks[0].cost.requests
+    assert not (tmp_path / ".r.answers.jsonl").exists()
+
+
+def test_a_changed_task_file_is_not_served_the_old_report(model, tmp_path):
+    examples = Path(__file__).resolve().parents[2] / "examples" / "tasks"
+    shutil.copytree(examples, tmp_path / "tasks")
+    file = tmp_path / "tasks" / "llm-jp-eval-like.toml"
+    report = run(model, None, tmp_path / "r", tasks=(str(file),))
+    file.write_text(
+        file.read_text(encoding="utf-8").replace('"exact_match", ', ""), encoding="utf-8"
+    )
+    changed = run(model, None, tmp_path / "r", tasks=(str(file),))
+    assert (report.tasks[0].main, changed.tasks[0].main) == ("exact_match", "char_f1")
+
+
+def test_nan_while_an_answer_is_written_is_named_too(
+    model,
+    data,
+    tmp_path,
+    tokenizer_file,  # noqa: F811
+):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    state = load_file(broken / "model.safetensors")
+    name = next(name for name in state if name.endswith("final_layer_norm.weight"))
+    save_file(
+        {**state, name: state[name] * float("nan")},
+        broken / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(ArtifactError, match=r"mgsm-1.0-0.0.*not numbers"):
+        run(broken, data, tmp_path / "r", tasks=("mgsm",))
+
+
+def test_examples_that_do_not_fit_are_told_and_counted(data, tmp_path, tokenizer_file, capsys):  # noqa: F811
+    small = tmp_path / "small"
+    shape = GptNeoXShape(layers=1, width=48, heads=3, ffn=96, context=256)
+    write_model(small, shape, tokenizer_file, vocab=400)
+    report = run(small, data, tmp_path / "r", tasks=("jcommonsenseqa",))
+    task = report.tasks[0]
+    assert task.conditions["shots_wanted"] == 3 > task.shots
+    assert "fewer examples" in capsys.readouterr().err
+
+
+def test_generation_counts_what_is_read_and_what_is_shared(model, data, tmp_path):
+    report = run(model, data, tmp_path / "r", tasks=("mgsm",))
+    cost = report.tasks[0].cost
+    assert 0 < cost.shared_tokens < cost.prompt_tokens and cost.answered == cost.requests
+
+
+@pytest.mark.parametrize("settings", [{"limit": 2}, {"shots": (1,)}])
+def test_a_part_of_the_suite_has_no_average(model, data, tmp_path, settings):
+    report = run(model, data, tmp_path / "r", suite="jp8", **settings)
+    assert len(report.tasks) == 8 and report.average is None
+
+
+def test_a_wrong_stage_is_refused_before_anything_runs(tmp_path):
+    from minna.pipeline import EvaluateStage
+
+    for settings, corpus in (({"tasks": ["jnlii"]}, None), ({"suite": "jp8"}, "corpus")):
+        stage = EvaluateStage(verb="evaluate", out="r", model="m", corpus=corpus, settings=settings)
+        with pytest.raises(UsageError):
+            stage.check()
+
+
+def test_a_member_of_a_known_family_that_our_engine_lacks_runs_by_transformers(
+    model, data, tmp_path
+):
+    other = tmp_path / "relu"
+    shutil.copytree(model, other)
+    (other / "minna.json").unlink(missing_ok=True)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    report = run(other, data, tmp_path / "r", tasks=("jblimp",))
+    assert report.tasks[0].conditions["backend"] == "transformers"

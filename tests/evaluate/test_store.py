@@ -16,7 +16,6 @@ def test_answers_are_there_again_after_the_run_was_stopped(tmp_path):
         store.put("a", {"logprobs": [-1.5, -2.0], "greedy": [True, False], "lengths": [1, 2]})
         store.put("b", {"ids": [5, 6], "finish": "stop", "text": "絵本\n"})
     with Store(file) as store:
-        assert store.found == 2
         assert store["a"]["logprobs"] == [-1.5, -2.0]
         assert store["b"] == {"ids": [5, 6], "finish": "stop", "text": "絵本\n"}
         assert "c" not in store
@@ -30,10 +29,10 @@ def test_a_line_cut_by_a_kill_is_dropped_and_written_over(tmp_path, cut):
         store.put("b", {"ids": [2], "finish": "stop", "text": ""})
     file.write_bytes(file.read_bytes()[:-cut])
     with Store(file) as store:
-        assert store.found == 1
+        assert "a" in store and "b" not in store
         store.put("c", {"ids": [3], "finish": "stop", "text": ""})
     with Store(file) as store:
-        assert store.found == 2 and "c" in store and "b" not in store
+        assert "a" in store and "c" in store and "b" not in store
 
 
 def test_what_is_not_a_number_is_asked_again(tmp_path):
@@ -49,7 +48,7 @@ def test_remove_leaves_nothing(tmp_path):
     file = tmp_path / "answers.jsonl"
     with Store(file) as store:
         store.put("a", {"ids": [1], "finish": "stop", "text": ""})
-        store.remove()
+    store.remove()
     assert not file.exists()
 
 
@@ -74,3 +73,20 @@ def test_every_part_of_a_request_is_in_its_key():
     ]
     assert len(set(keys)) == len(keys)
     assert key(candidates=scored) == keys[0]
+
+
+def test_a_damaged_line_costs_one_answer(tmp_path):
+    file = tmp_path / "answers.jsonl"
+    with Store(file) as store:
+        for key in "abc":
+            store.put(key, {"ids": [1], "finish": "stop", "text": ""})
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b"\x00" * 20 + b"\n" + b"[1]\n" + lines[2])
+    with Store(file) as store:
+        assert "a" in store and "b" not in store and "c" in store
+
+
+def test_nothing_is_written_without_an_answer(tmp_path):
+    with Store(tmp_path / "folder" / "answers.jsonl"):
+        pass
+    assert list(tmp_path.iterdir()) == []

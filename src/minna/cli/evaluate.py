@@ -38,7 +38,12 @@ def evaluate(
         typer.Option(help="compat (the paper's harness, bug for bug) or fixed (our rules)."),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="Which prompts, such as 0.2 or 0.4; see `minna list tasks`.")
+        str | None,
+        typer.Option(
+            "--prompt",
+            "--prompt-version",
+            help="Which prompts, such as 0.2 or 0.4; see `minna list tasks`.",
+        ),
     ] = None,
     versions: Annotated[
         str | None, typer.Option(help="Which task versions of the suite: ja8 or paper.")
@@ -50,7 +55,7 @@ def evaluate(
         int | None, typer.Option(help="At most this many items of a task or documents.")
     ] = None,
     missing: Annotated[
-        str, typer.Option(help="When a task's data are not there: refuse or skip.")
+        str, typer.Option(help="When a task cannot be asked (no data): refuse or skip.")
     ] = "refuse",
     split: Annotated[str, typer.Option(help="Of the corpus: train, valid or test.")] = "test",
     references: Annotated[
@@ -70,6 +75,9 @@ def evaluate(
     api_key_env: Annotated[
         str, typer.Option(help="Environment variable that holds the server's API key.")
     ] = "",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens that the model behind a URL reads.")
+    ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens read in one call; bounds the memory.")
     ] = None,
@@ -105,28 +113,34 @@ def evaluate(
             "dtype": dtype,
         },
     )
-    measure(
+    finished = measure(
         model,
         out=out,
         settings=settings,
         corpus=corpus,
         data=data,
-        server=_server(served_name, tokenizer, api_key_env),
+        server=_server(served_name, tokenizer, api_key_env, max_length),
     )
-    report = read_report(out)
+    if finished is None:
+        return  # a rank that only helped
+    report = read_report(finished)
     result = report.model_dump(mode="json", by_alias=True) | {"path": out.as_posix()}
     emit(result, as_json=as_json, text="\n".join(_lines(report, out)))
 
 
-def _server(name: str | None, tokenizer: Path | None, key_variable: str) -> Server | None:
+def _server(
+    name: str | None, tokenizer: Path | None, key_variable: str, max_length: int | None
+) -> Server | None:
     from minna.errors import UsageError
     from minna.evaluate import Server
 
     if name is not None:
-        return Server(name=name, tokenizer=tokenizer, key_variable=key_variable)
-    if tokenizer is not None or key_variable:
+        return Server(
+            name=name, tokenizer=tokenizer, key_variable=key_variable, max_length=max_length
+        )
+    if tokenizer is not None or key_variable or max_length is not None:
         raise UsageError(
-            "--tokenizer and --api-key-env belong to a model behind a URL",
+            "--tokenizer, --api-key-env and --max-length belong to a model behind a URL",
             remedy="name it too: --served-name NAME",
         )
     return None

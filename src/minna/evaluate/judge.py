@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minna.console import progress, warn
-from minna.errors import UsageError
+from minna.errors import ArtifactError, UsageError
 from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood
 from minna.evaluate.encode import answer_text, encode_request
 from minna.evaluate.plan import Planned
@@ -92,7 +92,7 @@ def _encoded(request: Request, *, chosen: Chosen, backend: Backend, mode: Mode) 
             coder=backend.coder,
             max_length=backend.max_length,
         )
-        if mode == "fixed" and encoded.stop_ids:
+        if mode == "fixed" and request.kind == "generate":
             # a model may end its texts in more ways than its tokenizer knows
             both = dict.fromkeys((*encoded.stop_ids, *backend.eos_ids))
             return replace(encoded, stop_ids=tuple(both))
@@ -114,7 +114,8 @@ def judge(
         ArtifactError: the model gave something that is not a number, named with task and item.
     """
     start, before = time.monotonic(), backend.reading.spared
-    _ask(prepared, backend=backend, store=store)
+    answered = _ask(prepared, backend=backend, mode=mode, store=store)
+    _refuse_broken(prepared, store)
     answers = [
         _answer(request, encoded, store[key], backend=backend, mode=mode)
         for request, encoded, key in zip(
@@ -133,14 +134,14 @@ def judge(
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    _warn(prepared, answers)
+    _warn(prepared, answers, mode=mode)
     planned = prepared.planned
     task = Task(
         name=chosen.task.name,
         title=chosen.task.title,
         version=chosen.version.version,
         prompt=chosen.prompt.code,
-        shots=planned.shots,
+        shots=max(request.shots for request in prepared.requests),
         n=len(answers),
         main=scores.main,
         data=Data(
@@ -153,7 +154,11 @@ def judge(
             "prompts": prompts_sha256(chosen),
             "requests": requests_sha256(prepared.requests),
         },
-        conditions={**scores.conditions, **backend.conditions()},
+        conditions={
+            **scores.conditions,
+            **backend.conditions(),
+            "shots_wanted": planned.shots,
+        },
         metrics=scores.metrics,
         cost=Cost(
             seconds=round(time.monotonic() - start, 3),
@@ -161,13 +166,15 @@ def judge(
             shared_tokens=max(0, backend.reading.spared - before),
             new_tokens=sum(answer.new_tokens for answer in answers),
             requests=len(answers),
+            answered=answered,
             peak_bytes=peak_bytes(),
         ),
     )
     return Judged(task=task, scores=scores)
 
 
-def _ask(prepared: Prepared, *, backend: Backend, store: Store) -> None:
+def _ask(prepared: Prepared, *, backend: Backend, mode: Mode, store: Store) -> int:
+    """Ask what is not in the store; return how many that were."""
     pending: dict[str, int] = {}
     for place, key in enumerate(prepared.keys):
         if key not in store:
@@ -178,13 +185,29 @@ def _ask(prepared: Prepared, *, backend: Backend, store: Store) -> None:
     if kind == "loglikelihood":
         found = _likelihoods(backend, [prepared.encoded[place] for place in places])
     else:
-        found = _generated(backend, [_job(prepared, place) for place in places])
+        found = _generated(backend, [_job(prepared, place, mode=mode) for place in places])
     with progress() as bar:
         task = bar.add_task(prepared.name, total=len(prepared.keys), note="items")
         bar.advance(task, len(prepared.keys) - len(keys))
         for number, row in found:
             store.put(keys[number], row)
             bar.advance(task)
+    return len(keys)
+
+
+def _refuse_broken(prepared: Prepared, store: Store) -> None:
+    """Generation: the largest of logits that are no numbers is a token like any other."""
+    broken = [
+        request.doc_id
+        for request, key in zip(prepared.requests, prepared.keys, strict=True)
+        if not store[key].get("finite", True)
+    ]
+    if broken:
+        raise ArtifactError(
+            f"{prepared.name}: the model gave logits that are not numbers for {len(broken)} of "
+            f"{len(prepared.requests)} items (first: {', '.join(broken[:3])})",
+            remedy="evaluate with --dtype fp32; if it stays, the weights hold a NaN",
+        )
 
 
 def _likelihoods(
@@ -211,10 +234,11 @@ def _generated(
 
 
 def _row_of_generated(generated: Generated) -> dict[str, Any]:
-    return {"ids": list(generated.ids), "finish": generated.finish, "text": generated.text}
+    row = asdict(generated)
+    return row | {"ids": list(generated.ids)}
 
 
-def _job(prepared: Prepared, place: int) -> Generation:
+def _job(prepared: Prepared, place: int, *, mode: Mode) -> Generation:
     encoded = prepared.encoded[place]
     return Generation(
         prompt=encoded.prompt,
@@ -223,6 +247,7 @@ def _job(prepared: Prepared, place: int) -> Generation:
         stop_texts=encoded.stop_texts,
         text=prepared.requests[place].context,
         messages=prepared.requests[place].messages,
+        stops_after="text" if mode == "fixed" else "any",
     )
 
 
@@ -242,24 +267,35 @@ def _answer(
     text = row["text"]
     if ids and backend.coder is not None:
         text = answer_text(ids, coder=backend.coder, mode=mode, until=request.until)
+    elif mode == "fixed":
+        text = text.strip()
     return Answer(
         text=text,
         finish=row["finish"],
-        prompt_tokens=len(encoded.prompt),
+        prompt_tokens=len(encoded.prompt) or row["prompt_tokens"],
         new_tokens=len(ids),
         truncated=encoded.truncated,
     )
 
 
-def _warn(prepared: Prepared, answers: Sequence[Answer]) -> None:
-    """Say what a figure hides: contexts that were cut, answers that never ended."""
-    total = len(answers)
+def _warn(prepared: Prepared, answers: Sequence[Answer], *, mode: Mode) -> None:
+    """Say what a figure hides: contexts that were cut, examples left out, endless answers."""
+    total, wanted = len(answers), prepared.planned.shots
     cut = [place for place, answer in enumerate(answers) if answer.truncated]
     if cut:
         warn(
             f"{prepared.name}: {len(cut)} of {total} contexts are longer than the model reads and "
             f"lost their beginning (first: item {prepared.requests[cut[0]].doc_id})"
         )
+    fewer = [place for place, r in enumerate(prepared.requests) if r.shots < wanted]
+    if fewer:
+        warn(
+            f"{prepared.name}: {len(fewer)} of {total} prompts hold fewer examples than the "
+            f"{wanted} that were asked for, as no more fit the model's context (first: item "
+            f"{prepared.requests[fewer[0]].doc_id}, {prepared.requests[fewer[0]].shots})"
+        )
+    if isinstance(prepared.planned.chosen.task.cap.compat, str) and mode == "compat":
+        return  # a cap taken from the right answer says nothing about where the model would end
     endless = [place for place, answer in enumerate(answers) if answer.finish == "length"]
     if 2 * len(endless) > total:
         warn(

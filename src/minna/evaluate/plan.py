@@ -44,16 +44,20 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
-    """Find the tasks and read their data.
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which tasks, before their data are read."""
 
-    Args:
-        settings: suite or tasks, and what is said about their versions, prompts and shots.
-        data: the folder with the user's data sets; None fetches them from the Hub.
+    suite: str | None
+    mode: Mode
+    tasks: tuple[tuple[Chosen, int], ...]
+
+
+def choose_tasks(settings: EvaluateSettings) -> Choice:
+    """Find the tasks that settings name, and their shots.
 
     Raises:
-        UsageError: an unknown suite, task, version or prompt.
-        DataError: data that are missing (all of them named) or broken.
+        UsageError: an unknown suite, task, version or prompt, or settings that exclude each other.
     """
     mode: Mode = settings.mode or "fixed"
     if settings.suite is not None:
@@ -75,19 +79,39 @@ def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
         found = [choose(name, prompt=settings.prompt) for name in settings.tasks]
         chosen = [(entry, entry.task.shots) for entry in found]
     _refuse_twins([entry for entry, _ in chosen])
+    shots = _shots(settings, chosen)
+    return Choice(
+        suite=settings.suite,
+        mode=mode,
+        tasks=tuple((entry, count) for (entry, _), count in zip(chosen, shots, strict=True)),
+    )
+
+
+def plan(settings: EvaluateSettings, *, data: Path | None) -> Plan:
+    """Find the tasks and read their data.
+
+    Args:
+        settings: suite or tasks, and what is said about their versions, prompts and shots.
+        data: the folder with the user's data sets; None fetches them from the Hub.
+
+    Raises:
+        UsageError: an unknown suite, task, version or prompt.
+        DataError: data that are missing (all of them named) or broken.
+    """
+    choice = choose_tasks(settings)
     tasks: list[Planned] = []
     problems: dict[str, MinnaError] = {}
-    for (entry, _), shots in zip(chosen, _shots(settings, chosen), strict=True):
+    for entry, shots in choice.tasks:
         try:
             splits = read_data(entry, data=data)
         except DataError as error:
             problems[entry.name] = error
             continue
         tasks.append(Planned(chosen=entry, shots=shots, splits=splits))
-    _tell(problems, missing=settings.missing, any_left=bool(tasks))
+    tell(problems, missing=settings.missing, any_left=bool(tasks))
     return Plan(
-        suite=settings.suite,
-        mode=mode,
+        suite=choice.suite,
+        mode=choice.mode,
         tasks=tuple(tasks),
         left_out={name: str(error) for name, error in problems.items()},
     )
@@ -104,7 +128,10 @@ def _shots(settings: EvaluateSettings, chosen: list[tuple[Chosen, int]]) -> list
             remedy="give one for all, or one per task in their order: "
             + ", ".join(entry.task.name for entry, _ in chosen),
         )
-    return given if len(given) == len(chosen) else given * len(chosen)
+    if len(given) == len(chosen):
+        return given
+    # one number for all is for those that have examples at all
+    return [0 if entry.task.kind == "sentence" else given[0] for entry, _ in chosen]
 
 
 def _refuse_twins(chosen: list[Chosen]) -> None:
@@ -116,7 +143,12 @@ def _refuse_twins(chosen: list[Chosen]) -> None:
         )
 
 
-def _tell(problems: dict[str, MinnaError], *, missing: str, any_left: bool) -> None:
+def tell(problems: dict[str, MinnaError], *, missing: str, any_left: bool) -> None:
+    """Raise what keeps tasks from being asked, all at once; or only warn, where they may lack.
+
+    Raises:
+        DataError: several tasks cannot be asked; one raises its own error.
+    """
     if not problems:
         return
     if missing == "skip" and any_left:
@@ -127,6 +159,6 @@ def _tell(problems: dict[str, MinnaError], *, missing: str, any_left: bool) -> N
         raise next(iter(problems.values()))
     told = "\n".join(f"- {name}: {error}" for name, error in problems.items())
     raise DataError(
-        f"the data of {len(problems)} tasks cannot be read:\n{told}",
-        remedy="get them, or leave those tasks out with --missing skip",
+        f"{len(problems)} tasks cannot be asked:\n{told}",
+        remedy="mend that, or leave those tasks out with --missing skip",
     )

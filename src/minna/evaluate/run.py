@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from minna.artifact.atomic import Draft
 from minna.artifact.files import write_text_atomically
 from minna.artifact.manifest import Parent, canonical
 from minna.console import say
-from minna.errors import UsageError
+from minna.errors import DataError, MinnaError, UsageError
 from minna.evaluate.backends.base import Backend
 from minna.evaluate.backends.distributed import (
     DistributedBackend,
@@ -26,9 +25,9 @@ from minna.evaluate.backends.distributed import (
 )
 from minna.evaluate.bits import BITS_PER_BYTE, VERSION, Bits, measure_bits
 from minna.evaluate.harness import harness_results
-from minna.evaluate.judge import Judged, judge, prepare
+from minna.evaluate.judge import Judged, Prepared, judge, prepare
 from minna.evaluate.page import write_page
-from minna.evaluate.plan import Plan, plan
+from minna.evaluate.plan import Plan, choose_tasks, plan, tell
 from minna.evaluate.report import (
     Cost,
     Metric,
@@ -55,7 +54,7 @@ def evaluate(
     corpus: Path | None = None,
     data: Path | None = None,
     server: Server | None = None,
-) -> Path:
+) -> Path | None:
     """Measure a model; a report of the same model, data and settings is left as it is.
 
     Args:
@@ -68,7 +67,7 @@ def evaluate(
         server: how a model behind a URL is asked.
 
     Returns:
-        `out`.
+        `out`; None on a rank other than 0 under torchrun, which only helps.
 
     Raises:
         ArtifactError: the model is damaged, what it says is not a number, `out` holds another kind
@@ -76,18 +75,14 @@ def evaluate(
         DataError: data that are missing or broken, a split that is empty.
         UsageError: nothing to measure, an unknown task, no end of text, no such device.
     """
-    if corpus is None and not (settings.suite or settings.tasks):
-        raise UsageError(
-            "an evaluation needs a corpus, a suite or tasks",
-            remedy="give --corpus DIR, --suite jp8, or --tasks NAME,NAME",
-        )
+    check(settings, with_corpus=corpus is not None)
     subject = open_subject(model, server=server)
     ranks = join()
     if ranks is None:
         return _evaluate(subject, out=out, settings=settings, corpus=corpus, data=data)
     if ranks.rank > 0:
         serve(subject.backend(settings), ranks)
-        return out
+        return None
     try:
         return _evaluate(subject, ranks, out=out, settings=settings, corpus=corpus, data=data)
     finally:
@@ -103,13 +98,7 @@ def _evaluate(
     corpus: Path | None,
     data: Path | None,
 ) -> Path:
-    judged = bool(settings.suite or settings.tasks)
-    planned = plan(settings, data=data) if judged else None
-    if planned is not None and planned.mode == "compat" and corpus is not None:
-        raise UsageError(
-            "bits per byte have no compat rules, and a report has one mode",
-            remedy="write two reports: one with --corpus, one with --suite or --tasks",
-        )
+    planned = plan(settings, data=data) if _has_tasks(settings) else None
     parents = [subject.parent]
     if corpus is not None:
         parents.append(artifact.parent_of(corpus, role="corpus", kind="corpus"))
@@ -117,9 +106,38 @@ def _evaluate(
     if artifact.unchanged(out, key=artifact.key_of("report", settings=values, parents=parents)):
         say(f"{out}: this model is evaluated on these data with these settings already")
         return out
-    with artifact.writing(out, kind="report", settings=values, parents=parents) as draft:
-        _measure(draft, subject, ranks, planned, corpus=corpus, out=out, settings=settings)
+    store = Store(out.with_name(f".{out.name}.answers.jsonl"))
+    with (
+        artifact.writing(out, kind="report", settings=values, parents=parents) as draft,
+        store,
+    ):
+        _measure(draft, subject, ranks, planned, corpus=corpus, store=store, settings=settings)
+    store.remove()  # only now does the report hold everything
     return out
+
+
+def check(settings: EvaluateSettings, *, with_corpus: bool) -> None:
+    """Refuse what can be refused before a model and data are there.
+
+    Raises:
+        UsageError: nothing to measure, an unknown task, or two modes in one report.
+    """
+    if not _has_tasks(settings):
+        if with_corpus:
+            return
+        raise UsageError(
+            "an evaluation needs a corpus, a suite or tasks",
+            remedy="give --corpus DIR, --suite jp8, or --tasks NAME,NAME",
+        )
+    if choose_tasks(settings).mode == "compat" and with_corpus:
+        raise UsageError(
+            "bits per byte have no compat rules, and a report has one mode",
+            remedy="write two reports: one with --corpus, one with --suite or --tasks",
+        )
+
+
+def _has_tasks(settings: EvaluateSettings) -> bool:
+    return bool(settings.suite or settings.tasks)
 
 
 def _values(settings: EvaluateSettings, planned: Plan | None, *, with_bits: bool) -> dict[str, Any]:
@@ -131,7 +149,11 @@ def _values(settings: EvaluateSettings, planned: Plan | None, *, with_bits: bool
         values |= {"task": BITS_PER_BYTE, "version": VERSION}
     if planned:
         values["data"] = {
-            entry.chosen.name: {"sha256": entry.splits.sha256, "shots": entry.shots}
+            entry.chosen.name: {
+                "task": entry.chosen.sha256(),
+                "sha256": entry.splits.sha256,
+                "shots": entry.shots,
+            }
             for entry in planned.tasks
         }
         values["left_out"] = sorted(planned.left_out)
@@ -145,7 +167,7 @@ def _measure(
     planned: Plan | None,
     *,
     corpus: Path | None,
-    out: Path,
+    store: Store,
     settings: EvaluateSettings,
 ) -> None:
     start = time.monotonic()
@@ -160,7 +182,7 @@ def _measure(
         backend = subject.backend(settings)
         if ranks is not None:
             backend = DistributedBackend(backend, ranks)
-        results = _judge_all(subject, backend, planned, out=out, settings=settings)
+        results = _judge_all(subject, backend, planned, store=store, settings=settings)
     for result in results:
         items = (asdict(item) for item in result.scores.items)
         write_items(draft.path, result.task.name, items)
@@ -171,7 +193,8 @@ def _measure(
         model=subject.parent.sha256,
         model_name=subject.name,
         suite=planned.suite if planned else None,
-        average=_average(planned, results),
+        average=_average(planned, results, settings),
+        limit=settings.limit,
         tasks=tasks,
         cost=_total([task.cost for task in tasks if task.cost], start=start),
     )
@@ -188,23 +211,26 @@ def _measure(
 
 
 def _judge_all(
-    subject: Subject, backend: Backend, planned: Plan, *, out: Path, settings: EvaluateSettings
+    subject: Subject, backend: Backend, planned: Plan, *, store: Store, settings: EvaluateSettings
 ) -> list[Judged]:
     asked = _asked(subject.parent, backend.conditions())
-    prepared = [
-        prepare(entry, backend=backend, mode=planned.mode, settings=settings, asked=asked)
-        for entry in planned.tasks
+    ready: list[Prepared] = []
+    problems: dict[str, MinnaError] = {}
+    for entry in planned.tasks:
+        try:
+            ready.append(
+                prepare(entry, backend=backend, mode=planned.mode, settings=settings, asked=asked)
+            )
+        except (DataError, UsageError) as error:
+            problems[entry.chosen.name] = error
+    tell(problems, missing=settings.missing, any_left=bool(ready))
+    kept = sum(key in store for entry in ready for key in entry.keys)
+    if kept:
+        say(f"going on: {kept} answers of an earlier run are kept")
+    return [
+        judge(entry, backend=backend, mode=planned.mode, settings=settings, store=store)
+        for entry in ready
     ]
-    with ExitStack() as stack:
-        store = stack.enter_context(Store(out.with_name(f".{out.name}.answers.jsonl")))
-        if store.found:
-            say(f"going on: {store.found} answers of an earlier run are kept")
-        results = [
-            judge(entry, backend=backend, mode=planned.mode, settings=settings, store=store)
-            for entry in prepared
-        ]
-        store.remove()
-    return results
 
 
 def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
@@ -212,9 +238,11 @@ def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
     return canonical([parent.sha256, {k: v for k, v in conditions.items() if k != "ranks"}])
 
 
-def _average(planned: Plan | None, results: list[Judged]) -> Metric | None:
-    """The suite's average, where it has a rule and every task of it ran."""
-    if planned is None or planned.suite is None:
+def _average(
+    planned: Plan | None, results: list[Judged], settings: EvaluateSettings
+) -> Metric | None:
+    """The suite's average, where it has a rule and the whole of every task was asked its way."""
+    if planned is None or planned.suite is None or settings.limit or settings.shots:
         return None
     value = read_suite(planned.suite).mean(
         {
@@ -256,6 +284,7 @@ def _total(costs: Iterable[Cost], *, start: float) -> Cost:
         shared_tokens=sum(cost.shared_tokens for cost in every),
         new_tokens=sum(cost.new_tokens for cost in every),
         requests=sum(cost.requests for cost in every),
+        answered=sum(cost.answered for cost in every),
         peak_bytes=peak_bytes(),
     )
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from minna.artifact.manifest import canonical
+from minna.console import warn
 from minna.evaluate.records import Encoded
 
 
@@ -27,22 +28,21 @@ class Store:
         self._file = file
         self._rows: dict[str, dict[str, Any]] = {}
         self._handle: TextIO | None = None
-        self.found = 0
+        self._whole = 0
 
     def __enter__(self) -> Self:
-        """Read what is there and open the file for more."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
+        """Read what is there; the file is made with the first answer."""
         if self._file.is_file():
             content = self._file.read_bytes()
             # a kill may have cut the last line
-            whole = content.rfind(b"\n") + 1
-            for line in content[:whole].splitlines():
-                row = json.loads(line)
-                self._rows[row.pop("key")] = row
-        self.found = len(self._rows)
-        self._handle = self._file.open("a", encoding="utf-8", newline="\n")
-        self._handle.truncate(whole)
+            self._whole = content.rfind(b"\n") + 1
+            for line in content[: self._whole].splitlines():
+                try:
+                    row: dict[str, Any] = json.loads(line)
+                    self._rows[row.pop("key")] = row
+                except (ValueError, KeyError, TypeError):
+                    # a damaged line costs one answer, which is asked again
+                    warn(f"{self._file}: a damaged line is passed over")
         return self
 
     def __exit__(
@@ -54,6 +54,7 @@ class Store:
         """Close the file."""
         if self._handle is not None:
             self._handle.close()
+            self._handle = None
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -64,15 +65,17 @@ class Store:
     def put(self, key: str, row: Mapping[str, Any]) -> None:
         """File an answer; it is on its way to the disk when this returns."""
         self._rows[key] = dict(row)
-        if self._handle is None or not _finite(row):
+        if not _finite(row):
             return
+        if self._handle is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = self._file.open("a", encoding="utf-8", newline="\n")
+            self._handle.truncate(self._whole)
         self._handle.write(json.dumps({"key": key, **row}, ensure_ascii=True) + "\n")
         self._handle.flush()
 
     def remove(self) -> None:
         """Delete the file: the report holds everything now."""
-        if self._handle is not None:
-            self._handle.close()
         self._file.unlink(missing_ok=True)
 
 
@@ -94,4 +97,4 @@ def key_of(encoded: Encoded, *, asked: str, text: str = "") -> str:
 
 
 def _finite(row: Mapping[str, Any]) -> bool:
-    return all(math.isfinite(value) for value in row.get("logprobs", ()))
+    return row.get("finite", True) and all(map(math.isfinite, row.get("logprobs", ())))

@@ -15,7 +15,8 @@ from minna import artifact
 from minna.artifact.files import sha256_file
 from minna.artifact.manifest import Parent, canonical
 from minna.artifact.verify import verify
-from minna.errors import ArtifactError, UsageError
+from minna.console import say
+from minna.errors import ArtifactError, MinnaError, UsageError
 from minna.evaluate.backends.base import Backend
 from minna.evaluate.settings import EvaluateSettings
 from minna.models.family import FAMILIES
@@ -32,12 +33,14 @@ class Server:
         name: the model's name there.
         tokenizer: folder of its tokenizer; without it only answers can be asked for.
         key_variable: name of the environment variable that holds the API key; "" sends none.
+        max_length: tokens the model reads; None asks the server.
         concurrency: requests in flight.
     """
 
     name: str
     tokenizer: Path | None = None
     key_variable: str = ""
+    max_length: int | None = None
     concurrency: int = 8
 
 
@@ -82,6 +85,7 @@ class Subject:
                 self.url,
                 model=self.server.name,
                 tokenizer=self.server.tokenizer,
+                context=self.server.max_length,
                 settings=HttpSettings(
                     key_variable=self.server.key_variable, concurrency=self.server.concurrency
                 ),
@@ -89,7 +93,7 @@ class Subject:
         path = self._folder()
         chosen = settings.backend
         if chosen == "auto":
-            chosen = "minna" if self._is_ours() else "transformers"
+            chosen = "minna" if settings.way == "plain" or self._is_ours() else "transformers"
         if chosen == "minna":
             from minna.evaluate.backends.engine import EngineBackend
 
@@ -119,8 +123,17 @@ class Subject:
         return self.path
 
     def _is_ours(self) -> bool:
-        kind = read_json(self._folder() / "config.json").get("model_type")
-        return any(family.model_type == kind for family in FAMILIES.values())
+        """Whether our engine knows the family, and this member of it."""
+        config = read_json(self._folder() / "config.json")
+        for family in FAMILIES.values():
+            if family.model_type == config.get("model_type"):
+                try:
+                    family.config_from_disk(config)
+                except MinnaError as error:
+                    say(f"{self.name} runs by transformers: {error}")
+                    return False
+                return True
+        return False
 
 
 def open_subject(model: Path | str, *, server: Server | None = None) -> Subject:

@@ -61,6 +61,7 @@ class Engine:
         self._waiting: collections.deque[Answer] = collections.deque()
         self._active: list[Answer] = []
         self._submitted = 0
+        self.prompt_tokens_read = 0  # what sharing spared is the prompts' tokens less these
 
     @property
     def busy(self) -> bool:
@@ -199,6 +200,7 @@ class Engine:
                 caches=self._cache.layers,
             )
             self._cache.commit(rows, added=[len(tail) for tail in tails])
+            self.prompt_tokens_read += sum(map(len, tails))
             for index, place in enumerate(batch):
                 hidden[place] = hidden_BSD[index, len(tails[index]) - 1]
                 self._slots.read(rows[index], tails[index])

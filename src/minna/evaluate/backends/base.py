@@ -29,6 +29,8 @@ class Generation:
         stop_texts: texts that end it.
         text: the prompt as text, for a backend without token ids; "" where only ids are known.
         messages: the prompt as (role, text) pairs, for a server that has its own chat template.
+        stops_after: when a stop text counts: "any" where it stands, or only behind "text", after
+            the first character that is not white space.
     """
 
     prompt: tuple[int, ...]
@@ -37,6 +39,7 @@ class Generation:
     stop_texts: tuple[str, ...] = ()
     text: str = ""
     messages: tuple[tuple[str, str], ...] = ()
+    stops_after: Literal["any", "text"] = "any"
 
 
 Finish = Literal["stop", "stop-text", "length"]
@@ -52,11 +55,15 @@ class Generated:
         finish: "stop" (a stop id), "stop-text" (a stop text, which may end inside the last token),
             or "length".
         text: the answer before its stop id or stop text, special tokens left out.
+        finite: whether the model's logits were numbers wherever a token was chosen.
+        prompt_tokens: tokens of the prompt, where only the backend can count them; else 0.
     """
 
     ids: tuple[int, ...]
     finish: Finish
     text: str
+    finite: bool = True
+    prompt_tokens: int = 0
 
 
 class Backend(Protocol):

@@ -6,11 +6,13 @@ with, and what the benchmark calls a straightforward harness.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 
+from minna.errors import UsageError
 from minna.evaluate.backends.base import Generated, Generation, Likelihood, Reading
 from minna.evaluate.records import Candidate
 from minna.runtime.branches import likelihoods, plain
@@ -76,29 +78,54 @@ class EngineBackend:
         )
 
     def generate(self, jobs: Sequence[Generation]) -> Iterator[tuple[int, Generated]]:
-        """Answer jobs, rows being filled again as soon as they are free."""
-        if not jobs:
-            return
-        slots = 1 if self._way == "plain" else min(len(jobs), self._slots(jobs))
-        engine = Engine(self.model, slots=slots, prefill_tokens=self._batch_tokens)
+        """Answer jobs, rows being filled again as soon as they are free.
+
+        Raises:
+            UsageError: not even one row fits the memory.
+        """
         # neighbours share their beginning, which is then copied and not read
-        order = sorted(range(len(jobs)), key=lambda number: jobs[number].prompt)
+        pending = dict.fromkeys(sorted(range(len(jobs)), key=lambda number: jobs[number].prompt))
         if self._way == "plain":
-            for number in order:
-                engine.forget()
-                (result,) = engine.run([_request(jobs[number])])
-                yield number, self._generated(result, jobs[number])
+            for number in pending:
+                yield from self._answer(jobs, [number], slots=1)
             return
-        numbers = {engine.submit(_request(jobs[number])): number for number in order}
+        slots = min(len(jobs), self._slots(jobs)) if jobs else 0
+        while pending:
+            try:
+                for number, generated in self._answer(jobs, list(pending), slots=slots):
+                    del pending[number]
+                    yield number, generated
+            except torch.OutOfMemoryError as error:
+                if slots == 1:
+                    raise UsageError(
+                        "one prompt and its answer do not fit the memory of the device",
+                        remedy="use --dtype bf16, a smaller --batch-tokens, or --device cpu",
+                    ) from error
+                slots //= 2
+                torch.cuda.empty_cache()
+
+    def _answer(
+        self, jobs: Sequence[Generation], numbers: Sequence[int], *, slots: int
+    ) -> Iterator[tuple[int, Generated]]:
+        engine = Engine(self.model, slots=slots, prefill_tokens=self._batch_tokens)
+        asked = {engine.submit(_request(jobs[number])): number for number in numbers}
         while engine.busy:
             for event in engine.step():
                 if event.result is not None:
-                    number = numbers[event.request]
-                    yield number, self._generated(event.result, jobs[number])
+                    number = asked[event.request]
+                    self.reading.tokens += len(event.result.ids) - 1
+                    self.reading.spared += len(jobs[number].prompt)
+                    yield number, self._generated(event.result)
+        self.reading.tokens += engine.prompt_tokens_read
+        self.reading.spared -= engine.prompt_tokens_read
 
-    def _generated(self, result: Result, job: Generation) -> Generated:
-        self.reading.tokens += len(job.prompt) + len(result.ids)
-        return Generated(ids=result.ids, finish=result.finish, text=result.text)
+    def _generated(self, result: Result) -> Generated:
+        return Generated(
+            ids=result.ids,
+            finish=result.finish,
+            text=result.text,
+            finite=all(map(math.isfinite, result.raw_logprobs)),
+        )
 
     def _slots(self, jobs: Sequence[Generation]) -> int:
         """As many rows as the memory for keys and values allows."""
@@ -109,7 +136,9 @@ class EngineBackend:
         room = _CACHE_BYTES
         if self.model.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.model.device)
-            room = int(free * _CACHE_SHARE)
+            # what torch keeps for itself between calls is free too
+            kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+            room = int((free + kept) * _CACHE_SHARE)
         # the cache doubles as it grows, and holds old and new while it does
         return max(1, min(_MOST_SLOTS, room // (3 * row)))
 
