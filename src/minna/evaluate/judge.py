@@ -16,6 +16,7 @@ from minna.console import progress, warn
 from minna.errors import ArtifactError, UsageError
 from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood
 from minna.evaluate.encode import answer_text, encode_request
+from minna.evaluate.measures import check_metrics
 from minna.evaluate.plan import Planned
 from minna.evaluate.records import Answer, Document, Encoded, Mode, Request
 from minna.evaluate.report import Cost, Data, Task
@@ -57,10 +58,12 @@ def prepare(
     """Build and encode the requests of a task; `asked` identifies the model (see `store`).
 
     Raises:
-        UsageError: no tokenizer where one is needed, or no examples.
+        UsageError: no tokenizer where one is needed, no examples, or a metric that does not fit.
+        MissingExtraError: what a metric is made with is not installed.
         DataError: an item that cannot be asked, named with its task.
     """
     chosen = planned.chosen
+    check_metrics(chosen, mode=mode, coder=backend.coder)
     documents, requests = build_requests(
         chosen,
         planned.splits,
