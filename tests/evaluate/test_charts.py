@@ -12,19 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minna.evaluate.charts import (
-    MOST_AXES,
-    NARROW,
-    SERIES,
-    WIDE,
-    Bar,
-    Group,
-    Outline,
-    bar_chart,
-    fitted,
-    radar_chart,
-    text_width,
-)
+from minna.evaluate.bar_chart import Bar, Group, bar_chart
+from minna.evaluate.radar_chart import MOST_AXES, Outline, radar_chart
+from minna.evaluate.svg import NARROW, SERIES, WIDE, fitted, text_width
 
 WIDTHS = pytest.mark.parametrize("width", [WIDE, NARROW])
 Box = tuple[float, float, float, float]

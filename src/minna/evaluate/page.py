@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 
 from minna.artifact.files import write_text_atomically
 from minna.evaluate import wording
+from minna.evaluate.bar_chart import Bar, Group, bar_chart
 from minna.evaluate.beside import Row, nearest_rows, rows_beside
 from minna.evaluate.browser import MOST_ITEMS, chance_level, embedded
-from minna.evaluate.charts import (
-    MOST_AXES,
-    NARROW,
-    WIDE,
-    Bar,
-    Group,
-    Outline,
-    bar_chart,
-    radar_chart,
-)
 from minna.evaluate.page_bits import bits_context
+from minna.evaluate.radar_chart import MOST_AXES, Outline, radar_chart
 from minna.evaluate.report import Cost, Report, Task, read_items
+from minna.evaluate.svg import NARROW, WIDE
 from minna.evaluate.wording import short_title
 from minna.units import format_bytes, format_count, format_seconds
 
