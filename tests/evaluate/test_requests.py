@@ -161,7 +161,7 @@ def test_fixed_caps_answers_by_the_task_and_stops_before_the_next_example():
 
 
 def test_examples_are_dropped_for_a_question_that_is_too_long_and_the_request_tells():
-    chosen = make_task(drop_shots_to_fit=True, cap={"compat": 20})
+    chosen = make_task(version={"drop_shots_to_fit": True}, cap={"compat": 20})
     long = Document(id="long", fields={"question": "長" * 62}, answers=("a",))
     splits = make_splits((long, *make_documents(5)), make_documents(9, prefix="t"))
     requests = build(chosen, splits, shots=2, coder=Characters(), max_length=100)[1]
@@ -174,7 +174,7 @@ def test_examples_are_dropped_for_a_question_that_is_too_long_and_the_request_te
 
 
 def test_a_question_that_fits_with_no_example_is_named_in_compat():
-    chosen = make_task(drop_shots_to_fit=True, cap={"compat": 20})
+    chosen = make_task(version={"drop_shots_to_fit": True}, cap={"compat": 20})
     long = Document(id="long", fields={"question": "長" * 90}, answers=("a",))
     splits = make_splits((long,), make_documents(9, prefix="t"))
     with pytest.raises(DataError, match=r"made-1\.0-1: document 'long' does not fit"):
@@ -213,7 +213,7 @@ def test_what_depends_on_tokens_asks_for_a_tokenizer():
     with pytest.raises(UsageError, match="depend on the model's tokenizer"):
         without(make_task(cap={"compat": "gold"}))
     with pytest.raises(UsageError, match="how many tokens the model reads"):
-        without(make_task(drop_shots_to_fit=True), coder=LongestMatch())
+        without(make_task(version={"drop_shots_to_fit": True}), coder=LongestMatch())
     with pytest.raises(UsageError, match="the tokenizer has none"):
         without(make_task(stop_at_eos=True), coder=LongestMatch(eos_text=""))
     assert len(without(make_task())[1]) == 2
@@ -490,7 +490,6 @@ shots = 0
 version = "1.0"
 prompt = "1"
 stop_at_eos = false
-drop_shots_to_fit = false
 
 [cap]
 compat = 8
@@ -537,6 +536,23 @@ def test_the_verb_writes_anew_when_the_users_task_says_something_else(
         assert status == 0, err
         told.append(said.rstrip().endswith("unchanged"))
     assert told == [False, True, False]
+
+
+def test_only_the_second_version_of_jaqket_gives_long_questions_fewer_examples():
+    long = make_documents(1, passages=tuple(("題", "長" * 40) for _ in range(5)))
+    splits = make_splits(long, make_documents(3, prefix="t", passages=(("題", "本文"),)))
+    held = {
+        version: build(
+            choose("jaqket_v2", version=version, prompt="0.2"),
+            splits,
+            shots=1,
+            coder=Characters(),
+            max_length=270,
+        )[1][0].shots
+        for version in ("0.1", "0.2")
+    }
+    assert held == {"0.1": 1, "0.2": 0}
+    assert choose("mgsm").version.drop_shots_to_fit
 
 
 def test_a_tasks_hash_goes_by_the_chosen_version_and_prompt_alone():

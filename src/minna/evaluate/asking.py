@@ -115,7 +115,7 @@ def ask_compat(
         DataError: a prompt that does not fit however short, named with its document.
     """
     chosen = prompter.chosen
-    shrinks = chosen.task.drop_shots_to_fit
+    shrinks = chosen.version.drop_shots_to_fit
     articles = bool(chosen.prompt.article_marker)
     if coder is None and (shrinks or articles or isinstance(chosen.task.cap.compat, str)):
         raise _needs(chosen, "the model's tokenizer", "--tokenizer DIR")

@@ -67,6 +67,9 @@ class Version(_Record):
     version: str
     balanced_shots: bool = Field(default=False, description="one example per label, then shuffled")
     passages: int | None = Field(default=None, description="how many of a question's are kept")
+    drop_shots_to_fit: bool = Field(
+        default=False, description="compat: a question that is too long gets fewer examples"
+    )
 
 
 class Cap(_Record):
@@ -125,7 +128,6 @@ class Task(_Record):
     prompt: str = Field(description="code of the default prompt")
     cap: Cap = Cap()
     stop_at_eos: bool = Field(default=False, description="end of text is the first of `until`")
-    drop_shots_to_fit: bool = False
     files: Files
     rows: Rows = Rows()
     source: Source
