@@ -91,6 +91,53 @@ def test_the_paragraphs_of_jsquad_are_its_groups(shared_data: Path):
     assert not any("[SEP]" in document.fields["context"] for document in splits.scored)
 
 
+@pytest.mark.parametrize(
+    ("name", "groups", "grouped"), [("jnli", 1076, 2152), ("xwinograd_ja", 402, 845)]
+)
+def test_rows_that_share_their_sentences_or_candidates_are_a_group(
+    name: str, groups: int, grouped: int, shared_data: Path
+):
+    found = [d.group for d in read_data(choose(name), data=shared_data).scored if d.group]
+    assert (len(set(found)), len(found)) == (groups, grouped)
+
+
+def test_pairs_are_a_group_in_either_order_and_a_pair_alone_is_none(tmp_path: Path):
+    turned = {**PAIR, "sentence1": PAIR["sentence2"], "sentence2": PAIR["sentence1"]}
+    rows = [
+        PAIR,
+        {**turned, "sentence_pair_id": "2"},
+        {**PAIR, "sentence1": "猫がいる。", "sentence_pair_id": "3"},
+    ]
+    put(tmp_path, "jnli/valid.jsonl", lines(*({**row, "label": "neutral"} for row in rows)))
+    first, second, third = read_data(choose("jnli"), data=tmp_path).scored
+    assert first.group == second.group != ""
+    assert third.group == ""
+
+
+def test_winograd_sentences_alone_tell_their_candidates(tmp_path: Path):
+    rows = [
+        {
+            "sentence1": "犬は猫を見た。犬が速い。",
+            "sentence2": "犬は猫を見た。猫が速い。",
+            "answer": 1,
+        },
+        {
+            "sentence1": "犬は猫を見た。猫が遅い。",
+            "sentence2": "犬は猫を見た。犬が遅い。",
+            "answer": 1,
+        },
+        {
+            "sentence1": "鳥は魚を見た。鳥が速い。",
+            "sentence2": "鳥は魚を見た。魚が速い。",
+            "answer": 2,
+        },
+    ]
+    put(tmp_path, "xwinograd_ja/test.jsonl", lines(*rows))
+    first, second, third = read_data(choose("xwinograd_ja"), data=tmp_path).scored
+    assert first.group == second.group != ""
+    assert third.group == ""
+
+
 def test_the_folder_may_be_the_data_set_itself(shared_data: Path):
     inside = read_data(choose("jnli"), data=shared_data / "jglue" / "jnli-v1.1")
     outside = read_data(choose("jnli"), data=shared_data)
@@ -128,7 +175,10 @@ def test_quiz_answers_lose_the_qualifier_of_a_title_and_gain_the_other_answers(s
 
 
 def test_the_official_and_the_hub_layout_of_jglue_give_the_same_documents(tmp_path: Path):
-    rows = [PAIR | {"label": "neutral"}, PAIR | {"sentence_pair_id": "2", "label": "entailment"}]
+    rows = [
+        PAIR | {"label": "neutral"},
+        PAIR | {"sentence_pair_id": "2", "sentence2": "猫だ。", "label": "entailment"},
+    ]
     put(tmp_path, "a/jnli-v1.3/valid-v1.3.json", lines(*rows))
     numbers = [rows[0] | {"label": 2}, rows[1] | {"label": 0}]
     put_parquet(tmp_path, "b/jnli/validation-00000-of-00002.parquet", numbers[:1])

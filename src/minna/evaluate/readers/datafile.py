@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,3 +29,9 @@ class DataFile:
     def task(self) -> str:
         """The task's name, for errors."""
         return self.chosen.task.name
+
+
+def group_of(*texts: str) -> str:
+    """The name of the group of all documents that share these texts, in whatever order."""
+    joined = "\x00".join(sorted(texts))
+    return hashlib.sha256(joined.encode("utf-8")).hexdigest()[:16]

@@ -6,10 +6,9 @@ documents that come out are the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
-from minna.evaluate.readers.datafile import DataFile
+from minna.evaluate.readers.datafile import DataFile, group_of
 from minna.evaluate.readers.rows import Row, from_list, read_rows
 from minna.evaluate.records import Document
 
@@ -32,13 +31,11 @@ def jcommonsenseqa(file: DataFile) -> Iterator[Document]:
 
 
 def jnli(file: DataFile) -> Iterator[Document]:
-    """Two sentences and whether the second follows."""
-    for row in read_rows(file.path, task=file.task):
-        yield Document(
-            id=row.key("sentence_pair_id"),
-            fields={"premise": row.text("sentence1"), "hypothesis": row.text("sentence2")},
-            label=row.label("label", NLI),
-        )
+    """Two sentences and whether the second follows.
+
+    1,076 pairs of the validation set are there twice, as A, B and as B, A: each is one group.
+    """
+    yield from (_inference(row) for row in read_rows(file.path, task=file.task))
 
 
 def marc_ja(file: DataFile) -> Iterator[Document]:
@@ -67,8 +64,18 @@ def jsquad(file: DataFile) -> Iterator[Document]:
                 "question": row.text("question"),
             },
             answers=_answers(row),
-            group=hashlib.sha256(context.encode("utf-8")).hexdigest()[:16],
+            group=group_of(context),
         )
+
+
+def _inference(row: Row) -> Document:
+    first, second = row.text("sentence1"), row.text("sentence2")
+    return Document(
+        id=row.key("sentence_pair_id"),
+        fields={"premise": first, "hypothesis": second},
+        label=row.label("label", NLI),
+        group=group_of(first, second),
+    )
 
 
 def _flat(whole: Row) -> Iterator[Row]:

@@ -6,7 +6,9 @@ twice, a prompt that names a column the file lacks) is said in the first second.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -43,6 +45,9 @@ READERS: dict[str, Reader] = {
 
 COMPANIONS: dict[str, Callable[[Path], Path]] = {"parallel": texts.translation_of}
 """The file a reader reads beside the one that was found: it counts in the hash as well."""
+
+TWINS = frozenset({"jnli", "xwinograd"})
+"""Readers that group documents by what they share: one that shares nothing has no group."""
 
 
 def read_data(chosen: Chosen, *, data: Path | None) -> Splits:
@@ -125,7 +130,16 @@ def _documents(chosen: Chosen, paths: Sequence[Path], *, role: Role) -> tuple[Do
             remedy="check that the file is of this task",
         )
     _check(chosen, found, where=f"{chosen.task.name}: {names}")
-    return found
+    return _singles_apart(found) if chosen.task.reader in TWINS else found
+
+
+def _singles_apart(documents: Sequence[Document]) -> tuple[Document, ...]:
+    """The documents of all files, with no group where only one has it."""
+    sizes = Counter(document.group for document in documents)
+    return tuple(
+        dataclasses.replace(document, group="") if sizes[document.group] == 1 else document
+        for document in documents
+    )
 
 
 def _check(chosen: Chosen, documents: Sequence[Document], *, where: str) -> None:

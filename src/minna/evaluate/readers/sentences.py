@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterator
 from typing import Any
 
-from minna.evaluate.readers.datafile import DataFile
+from minna.evaluate.readers.datafile import DataFile, group_of
 from minna.evaluate.readers.rows import Row, read_cells, read_rows
 from minna.evaluate.records import Document
 
@@ -15,18 +16,16 @@ _PAIR = 2
 
 
 def xwinograd(file: DataFile) -> Iterator[Document]:
-    """Sentence pairs: of crosslingual_winograd's table, or with columns sentence1 and sentence2."""
+    """Sentence pairs: of crosslingual_winograd's table, or with columns sentence1 and sentence2.
+
+    The 959 rows have 516 pairs of candidates, most of them with two sentences that differ in a word
+    that turns the answer; rows that share their candidates are one group.
+    """
     if file.path.suffix.lower() == ".tsv":
         rows = read_cells(file.path, task=file.task, columns=_COLUMNS)
         yield from (_resolved(row) for row in rows if row.text("language") == "jp")
         return
-    for row in read_rows(file.path, task=file.task):
-        yield Document(
-            id=row.key("id" if "id" in row.values else ""),
-            fields={},
-            choices=(row.text("sentence1"), row.text("sentence2")),
-            label=_first_or_second(row),
-        )
+    yield from (_sentences(row) for row in read_rows(file.path, task=file.task))
 
 
 def jblimp(file: DataFile) -> Iterator[Document]:
@@ -41,6 +40,17 @@ def jblimp(file: DataFile) -> Iterator[Document]:
         )
 
 
+def _sentences(row: Row) -> Document:
+    choices = (row.text("sentence1"), row.text("sentence2"))
+    return Document(
+        id=row.key("id" if "id" in row.values else ""),
+        fields={},
+        choices=choices,
+        label=_first_or_second(row),
+        group=group_of(*_differing(*choices)),
+    )
+
+
 def _resolved(row: Row) -> Document:
     """Put each candidate where the pronoun stands."""
     tokens: list[str] = _parsed(row, "tokens")
@@ -53,12 +63,22 @@ def _resolved(row: Row) -> Document:
             f"{len(right)} right"
         )
     before, after = "".join(tokens[:start]), "".join(tokens[end:])
+    first, second = (before + candidate[0] + after for candidate in candidates)
     return Document(
         id=str(row.number),
         fields={},
-        choices=tuple(before + candidate[0] + after for candidate in candidates),
+        choices=(first, second),
         label=right[0],
+        group=group_of(*_differing(first, second)),
     )
+
+
+def _differing(first: str, second: str) -> tuple[str, str]:
+    """What two sentences do not share: what they begin and end with in common is taken off."""
+    start = len(os.path.commonprefix([first, second]))  # noqa: RUF071 - of letters, not of paths
+    first, second = first[start:], second[start:]
+    end = len(os.path.commonprefix([first[::-1], second[::-1]]))  # noqa: RUF071
+    return first[: len(first) - end], second[: len(second) - end]
 
 
 def _parsed(row: Row, name: str) -> Any:
