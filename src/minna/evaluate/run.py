@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from minna import artifact
 from minna.artifact.atomic import Draft
-from minna.artifact.files import write_text_atomically
 from minna.artifact.manifest import Parent, canonical
 from minna.console import say
 from minna.errors import DataError, MinnaError, UsageError
@@ -24,26 +21,18 @@ from minna.evaluate.backends.distributed import (
     serve,
 )
 from minna.evaluate.bits import BITS_PER_BYTE, VERSION, Bits, measure_bits
-from minna.evaluate.harness import harness_results
 from minna.evaluate.judge import Judged, Prepared, judge, prepare
 from minna.evaluate.page import write_page
 from minna.evaluate.plan import Plan, choose_tasks, plan, tell
 from minna.evaluate.report import (
-    Cost,
-    Metric,
     Report,
-    Task,
-    average_of,
     write_items,
     write_report,
 )
 from minna.evaluate.settings import EvaluateSettings
 from minna.evaluate.store import Store
 from minna.evaluate.subject import Server, Subject, open_subject
-from minna.evaluate.suite import read_suite
-from minna.runtime.memory import peak_bytes
-
-HARNESS_NAME: Final = "harness.json"
+from minna.evaluate.summary import average, licence_of, total, write_harness
 
 
 def evaluate(
@@ -186,21 +175,22 @@ def _measure(
     for result in results:
         items = (asdict(item) for item in result.scores.items)
         write_items(draft.path, result.task.name, items)
-        draft.licences.append(_licence(planned, result.task))
+        if planned is not None:
+            draft.licences.append(licence_of(planned, result.task))
     tasks = [*([bits.task] if bits else []), *(result.task for result in results)]
     report = Report(
         mode=planned.mode if planned else "fixed",
         model=subject.parent.sha256,
         model_name=subject.name,
         suite=planned.suite if planned else None,
-        average=_average(planned, results, settings),
+        average=average(planned, results, settings),
         limit=settings.limit,
         tasks=tasks,
-        cost=_total([task.cost for task in tasks if task.cost], start=start),
+        cost=total([task.cost for task in tasks if task.cost], start=start),
     )
     write_report(draft.path, report)
     if planned is not None and planned.mode == "compat":
-        _write_harness(draft.path, subject, planned, results)
+        write_harness(draft.path, subject, planned, results)
     write_page(
         draft.path,
         report=report,
@@ -236,57 +226,6 @@ def _judge_all(
 def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
     """Who was asked, for the hash of an answer; on how many devices makes no difference."""
     return canonical([parent.sha256, {k: v for k, v in conditions.items() if k != "ranks"}])
-
-
-def _average(
-    planned: Plan | None, results: list[Judged], settings: EvaluateSettings
-) -> Metric | None:
-    """The suite's average, where it has a rule and the whole of every task was asked its way."""
-    if planned is None or planned.suite is None or settings.limit or settings.shots:
-        return None
-    value = read_suite(planned.suite).mean(
-        {
-            result.task.name: {name: m.value for name, m in result.task.metrics.items()}
-            for result in results
-        }
-    )
-    if value is None:
-        return None
-    return average_of(value, [result.task.metrics[result.task.main] for result in results])
-
-
-def _write_harness(directory: Path, subject: Subject, planned: Plan, results: list[Judged]) -> None:
-    """The same figures in the shape of the harness's own result.json, for old leaderboards."""
-    content = harness_results(
-        [result.scores for result in results],
-        config={
-            "model": "minna",
-            "model_args": f"pretrained={subject.name}",
-            "num_fewshot": [entry.shots for entry in planned.tasks],
-        },
-    )
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
-    write_text_atomically(directory / HARNESS_NAME, text + "\n")
-
-
-def _licence(planned: Plan | None, task: Task) -> artifact.Licence:
-    assert planned is not None
-    (entry,) = [e for e in planned.tasks if e.chosen.task.name == task.name]
-    source = entry.chosen.task.source
-    return artifact.Licence(source=source.title, licence=source.licence, url=source.url)
-
-
-def _total(costs: Iterable[Cost], *, start: float) -> Cost:
-    every = list(costs)
-    return Cost(
-        seconds=round(time.monotonic() - start, 3),
-        prompt_tokens=sum(cost.prompt_tokens for cost in every),
-        shared_tokens=sum(cost.shared_tokens for cost in every),
-        new_tokens=sum(cost.new_tokens for cost in every),
-        requests=sum(cost.requests for cost in every),
-        answered=sum(cost.answered for cost in every),
-        peak_bytes=peak_bytes(),
-    )
 
 
 def _count(draft: Draft, bits: Bits | None, results: list[Judged]) -> None:
