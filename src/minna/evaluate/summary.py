@@ -40,7 +40,7 @@ def average(
 
 
 def write_harness(directory: Path, subject: Subject, planned: Plan, results: list[Judged]) -> None:
-    """Write the same figures in the shape of the harness's own result.json, for old leaderboards."""
+    """Write the figures in the shape of the harness's own result.json, for old leaderboards."""
     content = harness_results(
         [result.scores for result in results],
         config={
