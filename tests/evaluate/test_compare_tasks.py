@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.evaluate.made_reports import made_report
@@ -96,6 +99,82 @@ def test_mixtures_are_refused_and_what_differs_is_named(
     strange = made_report(tmp_path / "strange", **values)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match=named):
         compare([reports[0], strange])
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def changed(source: Path, out: Path, edit: Edit) -> Path:
+    """A copy of a report whose task entries are edited."""
+    shutil.copytree(source, out)
+    content = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    for task in content["tasks"]:
+        edit(task)
+    (out / "report.json").write_text(json.dumps(content), encoding="utf-8")
+    return out
+
+
+def other_requests(task: dict[str, Any]) -> None:
+    task["hashes"]["requests"] = "0" * 64
+
+
+@pytest.fixture
+def fixed(tmp_path: Path) -> Path:
+    return made_report(tmp_path / "fixed", mode="fixed", count=20, tasks=TASKS)
+
+
+def test_fixed_refuses_models_that_were_asked_different_prompts(
+    fixed: Path, tmp_path: Path
+) -> None:
+    strange = changed(fixed, tmp_path / "other", other_requests)
+    rows = read_items(strange, "jcommonsenseqa")
+    rows[:3] = [row | {"context": "短い例：" + row["context"]} for row in rows[:3]]
+    write_items(strange, "jcommonsenseqa", rows)
+    named = "asked different prompts on jcommonsenseqa: 3 of 20 prompts are not the same"
+    with pytest.raises(UsageError, match=named):
+        compare([fixed, strange])
+
+
+def test_a_chat_template_is_part_of_the_model_so_other_prompts_are_told_and_not_refused(
+    fixed: Path, tmp_path: Path
+) -> None:
+    one = changed(fixed, tmp_path / "one", lambda task: task.update(style="chat"))
+    two = changed(one, tmp_path / "two", other_requests)
+    for task in TASKS:
+        rows = [row | {"context": "<s>" + row["context"]} for row in read_items(two, task)]
+        write_items(two, task, rows)
+    found = compare([one, two])
+    for entry in found.tasks:
+        assert [row.note for row in entry.rows] == ["", "20 of 20 prompts are not the same"]
+
+
+def test_compat_tells_that_tokenizers_made_other_requests(
+    reports: list[Path], tmp_path: Path
+) -> None:
+    found = compare([reports[0], changed(reports[2], tmp_path / "other", other_requests)])
+    note = "the longest answers or stop texts are not the same"
+    assert found.as_json()["tasks"][0]["rows"][1]["note"] == note
+    write_comparison(tmp_path / "out", found)
+    for text in (
+        found.table(),
+        (tmp_path / "out" / "compare.html").read_text(encoding="utf-8"),
+        (tmp_path / "out" / "compare.md").read_text(encoding="utf-8"),
+    ):
+        assert text.count(note) == len(TASKS)
+
+
+def test_shots_that_were_used_count_in_fixed_and_those_asked_for_in_compat(
+    fixed: Path, reports: list[Path], tmp_path: Path
+) -> None:
+    def fewer(task: dict[str, Any]) -> None:
+        task["conditions"]["shots_wanted"] = task["shots"]
+        task["shots"] = 1
+
+    fitted = changed(fixed, tmp_path / "fewer", fewer)
+    with pytest.raises(UsageError, match=r"\(shots\) is '3'.*\n.*--num-fewshot 1 "):
+        compare([fixed, fitted])
+    found = compare([reports[0], changed(reports[2], tmp_path / "compat", fewer)])
+    assert [entry.task.name for entry in found.tasks] == TASKS
 
 
 def test_items_changed_by_hand_are_refused(reports: list[Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from minna.artifact.files import write_text_atomically
 from minna.evaluate import wording
 from minna.evaluate.bar_chart import Bar, Group, bar_chart
-from minna.evaluate.comparison import SIGNIFICANT, Comparison, TaskComparison, verdict
+from minna.evaluate.compared import SIGNIFICANT, Comparison, TaskComparison, verdict
 from minna.evaluate.page import both_widths, environment
 from minna.evaluate.svg import SERIES
 

@@ -91,6 +91,9 @@ class Task(_Record):
     title: dict[Literal["en", "ja"], str] = Field(default_factory=dict)
     version: str
     prompt: str = Field(default="", description="code of the prompt; empty where there is none")
+    style: Literal["text", "chat"] = Field(
+        default="text", description="chat: through the model's own chat template"
+    )
     shots: int = Field(default=0, ge=0, description="examples in front, the most any item got")
     n: int = Field(ge=1, description="scored items")
     main: str = Field(description="the metric that stands for the task")
