@@ -86,3 +86,22 @@ def models(model_dirs):
 @pytest.fixture(params=SHAPES)
 def model(request, models):
     return models[request.param]
+
+
+@pytest.fixture
+def only_fp64_on_the_host(monkeypatch):
+    """A device without fp64, as Apple's GPUs are; the list holds what was brought to the host."""
+    brought = []
+    to_host, double = torch.Tensor.cpu, torch.Tensor.double
+
+    def cpu(tensor):
+        brought.append(to_host(tensor))
+        return brought[-1]
+
+    def checked(tensor):
+        assert any(tensor is known for known in brought), "the device has no float64"
+        return double(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    monkeypatch.setattr(torch.Tensor, "double", checked)
+    return brought

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.runtime.conftest import SHAPES, write_model
 
 from minna.errors import UsageError
-from minna.runtime import load_model
+from minna.runtime import branches, load_model, rows, score
 from minna.runtime.branches import Reading, likelihoods, plain
 from minna.runtime.tree import lay, mask_of, plant
 
@@ -161,3 +161,107 @@ def test_nan_weights_come_out_as_nan(model):
     finally:
         weight.copy_(kept)
     assert np.isnan(found[0][0].logprob)
+
+
+def cut_on_the_left(*, choices, context=96, seed=5):
+    """Choices of different lengths whose windows fill the context and begin at different ids."""
+    whole = tuple(np.random.default_rng(seed).integers(4, 300, 2 * context).tolist())
+    return [C((whole + (5,) * n)[-context - 1 :], context + 1 - n) for n in range(1, choices + 1)]
+
+
+def watch_rows(monkeypatch):
+    """(rows, tokens per row) of every call."""
+    shapes = []
+
+    def read(model, rows, **more):
+        shapes.append((len(rows), max(len(row.ids) for row in rows)))
+        return original(model, rows, **more)
+
+    original = branches._read
+    monkeypatch.setattr(branches, "_read", read)
+    return shapes
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 200, 4096])
+def test_choices_that_share_nothing_stand_in_rows_of_their_own(model, monkeypatch, batch_tokens):
+    groups = [cut_on_the_left(choices=12), *questions(np.random.default_rng(6), count=3, shared=0)]
+    shapes, reading, naive = watch_rows(monkeypatch), Reading(), Reading()
+    found = by_place(likelihoods(model, groups, batch_tokens=batch_tokens, reading=reading))
+    assert_same(found, by_place(plain(model, groups, reading=naive)))
+    assert max(size for _, size in shapes) == 96
+    assert reading.tokens + reading.spared == naive.tokens
+    assert max(rows * size for rows, size in shapes) <= max(96, batch_tokens)
+
+
+def test_no_row_grows_beyond_the_budget_even_where_all_is_shared(model, monkeypatch):
+    question = tuple(range(4, 34))
+    group = [C((*question, *[100 + n] * 20), 30) for n in range(9)]
+    shapes, reading = watch_rows(monkeypatch), Reading()
+    found = by_place(likelihoods(model, [group], batch_tokens=110, reading=reading))
+    assert_same(found, by_place(plain(model, [group])))
+    assert max(size for _, size in shapes) <= 110
+    assert reading.tokens + reading.spared == 9 * 49
+
+
+def test_trees_are_planted_when_it_is_their_turn(model, monkeypatch):
+    groups = questions(np.random.default_rng(8), count=40, shared=0)
+    planted = []
+
+    def noted(group, **more):
+        planted.append(len(group))
+        return plant(group, **more)
+
+    monkeypatch.setattr(rows, "plant", noted)
+    next(likelihoods(model, groups, batch_tokens=100))
+    assert 0 < sum(planted) <= 10
+
+
+def test_a_group_without_candidates_comes_back_empty(model):
+    assert dict(likelihoods(model, [[], [C((5, 6), 1)]]))[0] == []
+
+
+def out_of_memory_above(monkeypatch, tokens):
+    """A device that holds calls of so many tokens."""
+    sizes = []
+
+    def read(model, rows, **more):
+        sizes.append(len(rows) * max(len(row.ids) for row in rows))
+        if sizes[-1] > tokens:
+            raise torch.OutOfMemoryError("no room")
+        return original(model, rows, **more)
+
+    original = branches._read
+    monkeypatch.setattr(branches, "_read", read)
+    return sizes
+
+
+@pytest.mark.parametrize("shared", [0, 30])
+def test_what_does_not_fit_into_memory_is_read_in_smaller_calls(model, monkeypatch, shared):
+    groups = questions(np.random.default_rng(9), count=30, shared=shared)
+    expected = by_place(plain(model, groups))
+    sizes, reading = out_of_memory_above(monkeypatch, 70), Reading()
+    assert_same(by_place(likelihoods(model, groups, reading=reading)), expected)
+    assert sum(size > 70 for size in sizes) < 12  # what failed once is not tried for every batch
+    naive = sum(len(candidate.ids) - 1 for group in groups for candidate in group)
+    assert reading.tokens + reading.spared == naive
+
+
+def test_a_row_too_large_for_memory_is_cut_into_its_choices_and_one_alone_is_an_error(
+    model, monkeypatch
+):
+    question = tuple(range(4, 34))
+    group = [C((*question, *[100 + n] * 20), 30) for n in range(4)]
+    expected = by_place(plain(model, [group]))
+    with monkeypatch.context() as patch:
+        out_of_memory_above(patch, 50)
+        assert_same(by_place(likelihoods(model, [group])), expected)
+    out_of_memory_above(monkeypatch, 48)
+    with pytest.raises(UsageError, match=r"of 49 tokens[\s\S]*--batch-tokens[\s\S]*--dtype"):
+        list(likelihoods(model, [group]))
+
+
+def test_fp64_is_only_made_on_the_host(model, only_fp64_on_the_host):
+    groups = questions(np.random.default_rng(10), count=2, shared=0)
+    assert_same(by_place(likelihoods(model, groups)), by_place(plain(model, groups)))
+    assert score(model, ["吾輩は猫である。"]).shape == (1,)
+    assert only_fp64_on_the_host

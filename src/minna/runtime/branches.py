@@ -8,47 +8,29 @@ the softmax there is fp32 whatever the weights are: in bf16 neighbouring log-pro
 -10 are 0.06 apart, and answers change.
 
 Sharing is exact: it happens only where sequences are equal from their first token on, so a context
-that was cut from the left (and begins elsewhere for every choice) is simply read alone. `plain` is
-the same figure the straightforward way and the reference of the tests.
+that was cut from the left (and begins elsewhere for every choice) is simply read alone, in a row of
+its own. `plain` is the same figure the straightforward way and the reference of the tests.
 """
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minna.errors import UsageError
 from minna.models.decoder import LayerCache
 from minna.runtime.engine import cache_dtype
+from minna.runtime.likelihood import Group, Likelihood, Reading, check, plain, too_large
 from minna.runtime.load import LoadedModel
-from minna.runtime.prefix import MIN_SHARED, common
+from minna.runtime.rows import Line, Part, families, length, lines_of, next_batch, smaller
 from minna.runtime.score import HEAD_TOKENS
-from minna.runtime.tree import Candidate, Row, Tree, lay, mask_of, plant
+from minna.runtime.tree import Row, Tree, lay, mask_of
 
-Group = Sequence[Candidate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Likelihood:
-    """The sum of log-probabilities of a candidate's paid ids, and whether each was the top one."""
-
-    logprob: float
-    greedy: bool
-    tokens: int
-
-
-@dataclass(kw_only=True)
-class Reading:
-    """What was read: `tokens` by the model, `spared` thanks to sharing."""
-
-    tokens: int = 0
-    spared: int = 0
+__all__ = ["Likelihood", "Reading", "likelihoods", "plain"]
 
 
 class _Front:
@@ -94,96 +76,28 @@ def likelihoods(
         (place in `groups`, one likelihood per candidate), in the order they are finished.
 
     Raises:
-        UsageError: a candidate with nothing to pay for or before it, or longer than the context.
+        UsageError: a candidate with nothing to pay for or before it, or longer than the context;
+            or one that alone does not fit into memory.
     """
-    _check(model, groups)
+    check(model, groups)
     reading = reading if reading is not None else Reading()
-    for members, known in _families(groups):
+    yield from ((place, []) for place, group in enumerate(groups) if not group)
+    for members, known in families(groups):
         front = _read_front(model, groups[members[0]][0].ids[:known])
         reading.tokens += known
-        trees = {place: plant(groups[place], known=known) for place in members}
-        for batch in _batches(trees, known=known, batch_tokens=batch_tokens):
-            chosen = [[trees[place] for place in row] for row in batch]
-            found = _score(model, chosen, known=known, front=front)
-            numbers = iter(found)
-            for place in (place for row in batch for place in row):
-                reading.tokens += trees[place].size
-                naive = sum(len(candidate.ids) - 1 for candidate in groups[place])
-                reading.spared += naive - trees[place].size
-                yield place, next(numbers)
         reading.spared -= known
-
-
-@torch.inference_mode()
-def plain(
-    model: LoadedModel, groups: Sequence[Group], *, reading: Reading | None = None
-) -> Iterator[tuple[int, list[Likelihood]]]:
-    """Score every candidate alone, one forward each, softmax at every position: the reference.
-
-    Arguments, results and errors as `likelihoods`.
-    """
-    _check(model, groups)
-    reading = reading if reading is not None else Reading()
-    for place, group in enumerate(groups):
-        found: list[Likelihood] = []
-        for candidate in group:
-            ids = torch.tensor(candidate.ids, device=model.device)
-            hidden_1SD = model.decoder(ids[None, :-1])
-            logprobs_SV = model.decoder.logits(hidden_1SD[0]).float().log_softmax(-1)
-            paid_AV = logprobs_SV[candidate.start - 1 :]
-            wanted_A = ids[candidate.start :]
-            found.append(
-                Likelihood(
-                    logprob=float(paid_AV.gather(1, wanted_A[:, None]).double().sum()),
-                    greedy=bool((paid_AV.argmax(-1) == wanted_A).all()),
-                    tokens=len(wanted_A),
-                )
-            )
-            reading.tokens += len(ids) - 1
-        yield place, found
-
-
-def _check(model: LoadedModel, groups: Sequence[Group]) -> None:
-    context = model.decoder.config.context
-    for group in groups:
-        for candidate in group:
-            if not 1 <= candidate.start < len(candidate.ids):
-                raise UsageError(
-                    f"a candidate of {len(candidate.ids)} ids is scored from id {candidate.start}; "
-                    "something must stand before it, and something be scored",
-                    remedy="begin with the end-of-text token, and leave out empty choices",
-                )
-            if len(candidate.ids) - 1 > context:
-                raise UsageError(
-                    f"a candidate reads {len(candidate.ids) - 1} ids, and the model's context is "
-                    f"{context}",
-                    remedy="cut it from the left",
-                )
-
-
-def _families(groups: Sequence[Group]) -> Iterator[tuple[list[int], int]]:
-    """Groups that begin alike, with how many ids are the same in all of them."""
-    by_beginning: dict[tuple[int, ...], list[int]] = collections.defaultdict(list)
-    alone: list[int] = []
-    for place, group in enumerate(groups):
-        beginnings = {candidate.ids[:MIN_SHARED] for candidate in group}
-        least = min(candidate.start for candidate in group)
-        if len(beginnings) == 1 and least > MIN_SHARED:
-            by_beginning[beginnings.pop()].append(place)
-        else:
-            alone.append(place)
-    for members in by_beginning.values():
-        if len(members) == 1:
-            alone += members
-            continue
-        first = groups[members[0]][0].ids
-        known = min(candidate.start for place in members for candidate in groups[place]) - 1
-        for place in members:
-            for candidate in groups[place]:
-                known = common(first[:known], candidate.ids)
-        yield members, known
-    if alone:
-        yield sorted(alone), 0
+        found: dict[int, dict[int, Likelihood]] = {place: {} for place in members}
+        lines = lines_of(model, groups, members, known=known, batch_tokens=batch_tokens)
+        for part, scored in _read_all(
+            model, groups, lines, known=known, front=front, batch_tokens=batch_tokens
+        ):
+            group = groups[part.place]
+            reading.tokens += part.size
+            reading.spared += sum(len(group[m].ids) - 1 for m in part.members) - part.size
+            found[part.place].update(zip(part.members, scored, strict=True))
+            if len(found[part.place]) == len(group):
+                done = found.pop(part.place)
+                yield part.place, [done[member] for member in range(len(group))]
 
 
 def _read_front(model: LoadedModel, ids: tuple[int, ...]) -> list[_Front]:
@@ -193,7 +107,10 @@ def _read_front(model: LoadedModel, ids: tuple[int, ...]) -> list[_Front]:
     if ids:
         for layer in layers:
             layer.keep = True
-        model.decoder(torch.tensor([ids], device=model.device), caches=_caches(layers))
+        try:
+            model.decoder(torch.tensor([ids], device=model.device), caches=_caches(layers))
+        except torch.OutOfMemoryError as error:
+            raise too_large(len(ids), model) from error
         for layer in layers:
             layer.keep = False
     return layers
@@ -203,35 +120,35 @@ def _caches(layers: list[_Front]) -> list[LayerCache]:
     return list(layers)
 
 
-def _batches(trees: dict[int, Tree], *, known: int, batch_tokens: int) -> Iterator[list[list[int]]]:
-    """Rows of trees, longest first, a call at a time.
-
-    Behind a shared beginning several short trees share a row: the beginning's keys are then copied
-    once per row and not once per tree. A row stays no longer than the beginning, so that what its
-    trees do not see of each other costs no more attention than the beginning itself.
-    """
-    order = sorted(trees, key=lambda place: -trees[place].size)
-    rows: list[list[int]] = []
-    room = 0
-    for place in order:
-        size = trees[place].size
-        if rows and size <= room:
-            rows[-1].append(place)
-            room -= size
+def _read_all(
+    model: LoadedModel,
+    groups: Sequence[Group],
+    lines: list[Line],
+    *,
+    known: int,
+    front: list[_Front],
+    batch_tokens: int,
+) -> Iterator[tuple[Part, list[Likelihood]]]:
+    """Read rows, a call at a time; what does not fit into memory is read in smaller calls."""
+    waiting = collections.deque(lines)
+    while waiting:
+        batch = next_batch(waiting, batch_tokens)
+        trees = [[part.tree(groups, known=known) for part in line] for line in batch]
+        try:
+            found = _score(model, trees, known=known, front=front)
+        except torch.OutOfMemoryError as error:
+            parts = smaller(groups, batch, known=known)
+            if parts is None:
+                (part,) = batch[0]
+                raise too_large(known + part.size, model) from error
         else:
-            rows.append([place])
-            room = known - size
-    batch: list[list[int]] = []
-    longest = 0
-    for row in rows:
-        size = sum(trees[place].size for place in row)
-        if batch and max(longest, size) * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch, longest = [], 0
-        batch.append(row)
-        longest = max(longest, size)
-    if batch:
-        yield batch
+            yield from zip((part for line in batch for part in line), found, strict=True)
+            continue
+        # outside of the handler, which would hold the tensors that did not fit
+        torch.cuda.empty_cache()
+        waiting.extendleft(reversed(parts))
+        if len(batch) > 1:
+            batch_tokens = max(map(length, batch)) * (len(batch) // 2)
 
 
 def _score(
@@ -242,7 +159,6 @@ def _score(
     hidden_BSD = _read(model, rows, known=known, front=front)
     S = hidden_BSD.shape[1]
     asked: list[NDArray[np.int64]] = []
-    offset = 0
     for number, row in enumerate(trees):
         offset = number * S
         for tree in row:
@@ -253,19 +169,22 @@ def _score(
     found: list[list[Likelihood]] = []
     done = 0
     for tree in (tree for row in trees for tree in row):
-        count = len(tree.wanted)
-        names = int(tree.owner.max()) + 1
-        sums = np.bincount(tree.owner, weights=logprobs[done : done + count], minlength=names)
-        tokens = np.bincount(tree.owner, minlength=names)
-        hits = np.bincount(tree.owner, weights=top[done : done + count], minlength=names)
-        found.append(
-            [
-                Likelihood(logprob=float(s), greedy=bool(h == n), tokens=int(n))
-                for s, h, n in zip(sums, hits, tokens, strict=True)
-            ]
-        )
-        done += count
+        mine = slice(done, done + len(tree.wanted))
+        found.append(_sum(tree.owner, logprobs[mine], top[mine]))
+        done = mine.stop
     return found
+
+
+def _sum(
+    owner: NDArray[np.int64], logprobs: NDArray[np.float64], top: NDArray[np.bool_]
+) -> list[Likelihood]:
+    tokens = np.bincount(owner)
+    sums = np.bincount(owner, weights=logprobs)
+    hits = np.bincount(owner, weights=top)
+    return [
+        Likelihood(logprob=float(s), greedy=bool(h == n), tokens=int(n))
+        for s, h, n in zip(sums, hits, tokens, strict=True)
+    ]
 
 
 def _read(model: LoadedModel, rows: list[Row], *, known: int, front: list[_Front]) -> Tensor:
@@ -306,6 +225,6 @@ def _head(
         rows = torch.from_numpy(index[mine] - number * HEAD_TOKENS).to(logits_PV.device)
         ids = torch.from_numpy(wanted[mine]).to(logits_PV.device)
         chosen = logits_PV[rows, ids] - logits_PV.logsumexp(-1)[rows]
-        logprobs[mine] = chosen.double().cpu().numpy()
+        logprobs[mine] = chosen.cpu().double().numpy()  # Apple's GPUs have no fp64
         top[mine] = (logits_PV.argmax(-1)[rows] == ids).cpu().numpy()
     return logprobs, top

@@ -139,7 +139,7 @@ def _score_batch(
     wanted = np.concatenate([ids[window.paid : window.end] for window in batch]).astype(np.int64)
     nats_N = _nats(model, hidden_ND, torch.from_numpy(wanted).to(model.device))
     sizes = [window.end - window.paid for window in batch]
-    return [float(part.sum()) for part in nats_N.double().split(sizes)]
+    return [float(part.sum()) for part in nats_N.cpu().double().split(sizes)]
 
 
 def _nats(model: LoadedModel, hidden_ND: Tensor, wanted_N: Tensor) -> Tensor:

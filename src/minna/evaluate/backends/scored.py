@@ -81,6 +81,6 @@ def pick(logits_SV: Tensor, entry: Scored, *, first: int) -> Likelihood:
     for logits, ids in zip(asked.split(HEAD_TOKENS), wanted.split(HEAD_TOKENS), strict=True):
         numbers = logits.float()
         chosen = numbers.gather(1, ids[:, None])[:, 0]
-        logprob += float((chosen - numbers.logsumexp(-1)).double().sum())
+        logprob += float((chosen - numbers.logsumexp(-1)).cpu().double().sum())
         greedy = greedy and bool((numbers.argmax(-1) == ids).all())
     return Likelihood(logprob=logprob, greedy=greedy, tokens=len(wanted))
