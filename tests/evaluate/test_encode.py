@@ -173,3 +173,10 @@ def test_compat_keeps_special_tokens_as_text_and_cuts_at_each_stop_in_turn():
     assert answer_text(ids, coder=coder, mode="compat", until=("</s>", "\n")) == " はい"
     assert answer_text(ids, coder=coder, mode="compat", until=("です", "</s>")) == " はい"
     assert answer_text(ids, coder=coder, mode="fixed", until=("\n",)) == "はいです"
+
+
+def test_fixed_takes_white_space_in_front_off_before_it_cuts():
+    coder = LongestMatch()
+    ids = coder.encode("\n はい\n問題")
+    assert answer_text(ids, coder=coder, mode="fixed", until=("\n",)) == "はい"
+    assert answer_text(ids, coder=coder, mode="compat", until=("\n",)) == ""

@@ -608,3 +608,34 @@ def test_a_split_the_hub_lacks_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(RecordedHub, "names", ("JNLI/test/0000.parquet",))
     with pytest.raises(DataError, match="no split 'validation' of 'JNLI'"):
         read_data(choose("jnli"), data=None)
+
+
+@pytest.mark.parametrize("pattern", ["/somewhere/test.jsonl", ""])
+def test_a_pattern_that_is_none_is_named(tmp_path: Path, pattern: str):
+    task = Path(own_task(tmp_path, rows='answers = ["y"]'))
+    text = task.read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("scored")]
+    task.write_text(text.replace(line, f'scored = ["{pattern}"]'), encoding="utf-8")
+    with pytest.raises(DataError, match="is no pattern of files below a folder"):
+        read_data(choose(str(task)), data=None)
+
+
+@pytest.mark.parametrize("column", ["qid", "question", "answers", "ctxs"])
+def test_half_a_character_is_refused_when_it_is_read(tmp_path: Path, column: str):
+    broken = json.loads(json.dumps(QUIZ))
+    if column == "answers":
+        broken["answers"][1] = "\ud83d"
+    elif column == "ctxs":
+        broken["ctxs"][4]["text"] = "\ud83d"
+    else:
+        broken[column] = "\ud83d"
+    put(tmp_path, "jaqket_v2/valid.jsonl", json.dumps(broken) + "\n")
+    with pytest.raises(DataError, match=r"valid\.jsonl: document .* holds half a character"):
+        read_data(choose("jaqket_v2"), data=tmp_path)
+
+
+def test_half_a_character_in_a_grouped_pair_is_refused_too(tmp_path: Path):
+    row = {**PAIR, "sentence1": "\ud83d", "label": "neutral"}
+    put(tmp_path, "jnli/valid.jsonl", json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="document '1' holds half a character"):
+        read_data(choose("jnli"), data=tmp_path)

@@ -156,6 +156,26 @@ def test_documents_without_a_group_hold_only_themselves_apart():
     assert sorted(d.id for d in [*examples, *scored]) == sorted(f"d{n}" for n in range(10))
 
 
+def test_fixed_shows_no_example_whose_question_is_scored():
+    train = make_documents(6)  # the first four of them are the scored ones
+    for seen in (make_splits(train[:4], train), make_splits(train[:4], train[::-1])):
+        examples, scored = fixed_examples(make_task(), seen, shots=2)
+        assert {example.id for example in examples} == {"d4", "d5"}
+        assert len(scored) == 4
+        with pytest.raises(UsageError, match="2 of 6 documents of the train split are not among"):
+            fixed_examples(make_task(), seen, shots=3)
+
+
+def test_fixed_scores_no_question_that_stands_in_the_examples_under_another_id():
+    twice = [
+        Document(id=f"d{n}", fields={"question": f"{n // 2}番"}, answers=("a",)) for n in range(20)
+    ]
+    examples, scored = fixed_examples(make_task(), make_splits(tuple(twice)), shots=3)
+    shown = {example.fields["question"] for example in examples}
+    assert not shown & {document.fields["question"] for document in scored}
+    assert len(scored) == 20 - 2 * len(shown)
+
+
 def test_fixed_balances_labels_that_have_words():
     train = tuple(
         Document(id=f"t{n}", fields={}, label=label) for n, label in enumerate([0] * 90 + [1] * 9)

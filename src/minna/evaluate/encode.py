@@ -57,9 +57,10 @@ def answer_text(ids: Iterable[int], *, coder: Coder, mode: Mode, until: Sequence
     """The answer in `ids` (its stop token included), cut at the first of `until`.
 
     `compat` keeps special tokens as text, so that one that is not in `until` stays in the answer,
-    as in the harness; `fixed` leaves them out, and white space around the answer too.
+    as in the harness; `fixed` leaves them out, and white space around the answer too: in front
+    before it cuts, so that a first empty line is no answer.
     """
-    text = coder.decode_all(ids) if mode == "compat" else coder.decode(ids)
+    text = coder.decode_all(ids) if mode == "compat" else coder.decode(ids).lstrip()
     for stop in until:
         text = text.split(stop, maxsplit=1)[0]
     return text if mode == "compat" else text.strip()

@@ -28,6 +28,12 @@ def question_text(document: Document, *, chosen: Chosen) -> str:
     return fill(chosen.prompt.input, document=document, chosen=chosen)
 
 
+def asked_fields(document: Document, *, chosen: Chosen) -> tuple[str, ...]:
+    """The document's fields that its question shows: equal where two documents ask the same."""
+    names = dict.fromkeys(_parse(chosen.prompt.input)[1::2])
+    return tuple(document.fields[name] for name in names if name in document.fields)
+
+
 def target_text(document: Document, *, chosen: Chosen) -> str:
     """What an example shows as its answer.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from minna.errors import DataError, UsageError
+from minna.evaluate.prompting import asked_fields
 from minna.evaluate.records import Document, Splits
 from minna.evaluate.task import Chosen
 
@@ -71,15 +72,15 @@ def fixed_examples(
 ) -> tuple[list[Document], list[Document]]:
     """The task's one set of examples, and the documents that are scored, both in a fixed order.
 
-    Without a train split the examples are drawn from the scored split: they, and every document of
-    their groups, are then held apart and not scored. What is held apart follows from `shots` alone,
-    never from the model, so that models are scored on the same documents.
+    A document of the train split that asks what a scored one asks is no example. Without a train
+    split the examples are drawn from the scored split: they, every document of their groups, and
+    every one that asks the same are then held apart and not scored. What is held apart follows from
+    `shots` alone, never from the model, so that models are scored on the same documents.
 
     Raises:
         UsageError: fewer documents than examples asked for.
     """
-    pool = splits.shots or splits.scored
-    _check_enough(chosen, pool, shots=shots)
+    pool = _without_leaks(chosen, splits, shots=shots)
     rnd = random.Random(SEED)  # noqa: S311
     # words for the labels mean the same in every document; numbers of choices do not
     draw = _drawing(chosen, pool, rnd=rnd, balanced=bool(chosen.prompt.choices))
@@ -88,7 +89,14 @@ def fixed_examples(
         return examples, list(splits.scored)
     held = {id(example) for example in examples}
     groups = {example.group for example in examples if example.group}
-    scored = [doc for doc in pool if id(doc) not in held and doc.group not in groups]
+    shown = {asked_fields(example, chosen=chosen) for example in examples} - {()}
+    scored = [
+        document
+        for document in pool
+        if id(document) not in held
+        and document.group not in groups
+        and asked_fields(document, chosen=chosen) not in shown
+    ]
     if not scored:
         raise UsageError(
             f"{chosen.name}: with {shots} examples held apart, none of {len(pool)} documents is "
@@ -96,6 +104,23 @@ def fixed_examples(
             remedy="ask for fewer examples, or give a train split",
         )
     return examples, scored
+
+
+def _without_leaks(chosen: Chosen, splits: Splits, *, shots: int) -> Sequence[Document]:
+    """What examples are drawn from: nothing that would show a scored question with its answer."""
+    pool = splits.shots or splits.scored
+    _check_enough(chosen, pool, shots=shots)
+    if not (splits.shots and shots):
+        return pool
+    scored = {asked_fields(document, chosen=chosen) for document in splits.scored} - {()}
+    clean = [doc for doc in splits.shots if asked_fields(doc, chosen=chosen) not in scored]
+    if len(clean) < shots:
+        raise UsageError(
+            f"{chosen.name}: {shots} examples are asked for, and {len(clean)} of "
+            f"{len(splits.shots)} documents of the train split are not among the scored questions",
+            remedy="ask for fewer examples (--num-fewshot), or give another train split",
+        )
+    return clean
 
 
 def shots_that_fit(overheads: Sequence[int], questions: Sequence[int], *, room: int) -> int:

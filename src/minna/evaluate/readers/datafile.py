@@ -34,4 +34,4 @@ class DataFile:
 def group_of(*texts: str) -> str:
     """The name of the group of all documents that share these texts, in whatever order."""
     joined = "\x00".join(sorted(texts))
-    return hashlib.sha256(joined.encode("utf-8")).hexdigest()[:16]
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]

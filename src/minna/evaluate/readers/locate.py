@@ -55,10 +55,21 @@ def _find(chosen: Chosen, patterns: Sequence[str], *, folder: Path) -> list[Path
     # the second time by file name alone: the user stands in the data set's own folder
     for names in (patterns, [PurePosixPath(pattern).name for pattern in patterns]):
         for pattern in names:
-            found = sorted(path for path in folder.glob(pattern) if path.is_file())
+            found = _matches(chosen, pattern, folder=folder)
             if found:
                 return _one_version(chosen, found, pattern=pattern, folder=folder)
     return []
+
+
+def _matches(chosen: Chosen, pattern: str, *, folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob(pattern) if path.is_file())
+    except (NotImplementedError, ValueError) as error:  # absolute; empty
+        raise DataError(
+            f"{chosen.task.name}: {pattern!r} in `files` is no pattern of files below a folder: "
+            f"{error}",
+            remedy="write it relative to the data folder, such as **/mine/test*.jsonl",
+        ) from error
 
 
 def _one_version(chosen: Chosen, found: list[Path], *, pattern: str, folder: Path) -> list[Path]:

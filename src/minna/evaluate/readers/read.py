@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,8 @@ from minna.evaluate.task import Chosen
 
 Reader = Callable[[DataFile], Iterable[Document]]
 Role = Literal["scored", "shots"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 READERS: dict[str, Reader] = {
     "aio": quiz.aio,
@@ -142,6 +145,12 @@ def _singles_apart(documents: Sequence[Document]) -> tuple[Document, ...]:
     )
 
 
+def _texts_of(document: Document) -> Iterator[str]:
+    yield from (document.id, *document.fields.values(), *document.choices, *document.answers)
+    for passage in document.passages:
+        yield from passage
+
+
 def _check(chosen: Chosen, documents: Sequence[Document], *, where: str) -> None:
     """What every format must keep: ids are unique, something is right, the prompt can be filled."""
     seen: set[str] = set()
@@ -152,6 +161,11 @@ def _check(chosen: Chosen, documents: Sequence[Document], *, where: str) -> None
                 remedy="give each its own: answers are stored by it",
             )
         seen.add(document.id)
+        if any(map(_SURROGATE.search, _texts_of(document))):
+            raise DataError(
+                f"{where}: document {document.id!r} holds half a character (a lone surrogate)",
+                remedy="mend that row: \\ud83d and the like come in pairs",
+            )
         if chosen.task.kind == "generate":
             if not document.answers:
                 raise DataError(
