@@ -70,7 +70,13 @@ def made_report(
             suite="jp8",
             average=None if value is None else average_of(value, mains),
             tasks=made,
-            cost=Cost(seconds=312.4, requests=480, prompt_tokens=812_345, shared_tokens=603_210),
+            cost=Cost(
+                seconds=312.4,
+                requests=480,
+                answered=480,
+                prompt_tokens=812_345,
+                shared_tokens=603_210,
+            ),
         )
         write_report(draft.path, report)
         write_page(draft.path, report=report)
@@ -167,6 +173,7 @@ def _task(chosen: Chosen, items: list[Item], *, shots: int) -> Task:
             shared_tokens=sum(item.prompt_tokens for item in items) // 2,
             new_tokens=sum(item.new_tokens for item in items),
             requests=len(items),
+            answered=len(items),
             peak_bytes=1_234_567_890,
         ),
     )

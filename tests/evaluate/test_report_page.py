@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from tests.evaluate.made_reports import NASTY, made_report
 
 from minna.artifact.verify import verify
 from minna.errors import ArtifactError
+from minna.evaluate.beside import rows_beside
 from minna.evaluate.browser import MOST_ITEMS, chance_level, embedded, evenly, safe_json
+from minna.evaluate.page import write_page
 from minna.evaluate.report import (
     Metric,
     Report,
@@ -25,7 +29,9 @@ from minna.evaluate.report import (
     read_report,
     write_items,
 )
-from minna.evaluate.wording import shown, shown_p, signed
+from minna.evaluate.wording import short_title, shots_words, shown, shown_p, signed
+
+NEOX = "rinna/japanese-gpt-neox-3.6b"
 
 
 class Page(HTMLParser):
@@ -93,9 +99,18 @@ def test_published_rows_stand_only_beside_compat_and_say_what_is_of_other_rules(
     text = page_of(made).text
     assert "Their prompts and task versions may differ" in text
     assert "rinna/japanese-gpt-neox-3.6b" in text and "41.79†" in text
-    # jcommonsenseqa-1.1-0.2 is this report's own version and prompt, jnli-1.1 is not
+    # mgsm is of this report's own version, prompt, shots and 250 items; jnli 1.1 is another version
+    # and jcommonsenseqa has 1,119 items
     row = text.split("models/rinna", 1)[1].split("rinna/japanese-gpt-neox-3.6b prompt 0.2", 1)[1]
-    assert row.split()[1:3] == ["31.6", "34.4†"]
+    assert row.split()[1:3] == ["31.6†", "34.4†"]
+    report = read_report(made)
+    own = next(
+        row
+        for row in rows_beside(report, report.tasks)
+        if row.name == NEOX and row.source.endswith("models/rinna")
+    )
+    names = [task.name for task in report.tasks]
+    assert [n for n, cell in zip(names, own.cells, strict=True) if cell and cell.same] == ["mgsm"]
     fixed = page_of(made_report(tmp_path / "fixed", mode="fixed", count=5))
     assert "Published rows" not in fixed.text and "rinna/" not in fixed.text
     part = page_of(made_report(tmp_path / "part", tasks=["jnli", "mgsm"], count=5))
@@ -124,6 +139,56 @@ def test_items_are_embedded_whole_spread_evenly_and_cannot_break_out(made: Path)
                 assert math.isclose(sum(c["share"] for c in item["choices"]), 1, abs_tol=1e-3)
                 assert sum(c["gold"] for c in item["choices"]) == 1
     assert "200 of 250" in page.text
+
+
+def rewritten(made: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> tuple[str, str]:
+    """Page and summary of a report whose content is edited."""
+    shutil.copytree(made, out)
+    content = read_report(made).model_dump(mode="json", by_alias=True)
+    edit(content)
+    write_page(out, report=Report.model_validate(content))
+    return page_of(out).text, (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_report_of_a_part_says_so_at_its_head(made: Path, tmp_path: Path) -> None:
+    told = "Only a part: at most 1,000 items of a task."
+    texts = rewritten(made, tmp_path / "part", lambda content: content.update(limit=1000))
+    assert all(told in text for text in texts)
+    assert "Only a part" not in page_of(made).text
+
+
+def test_what_an_earlier_run_answered_is_told_and_gives_no_share(
+    made: Path, tmp_path: Path
+) -> None:
+    def resumed(content: dict[str, Any]) -> None:
+        content["tasks"][0]["cost"].update(answered=17)
+
+    text, summary = rewritten(made, tmp_path / "resumed", resumed)
+    assert "250 17 in this run" in text and "250 (17 in this run)" in summary
+    assert "answered by an earlier one" in text
+    whole = page_of(made).text
+    assert "in this run" not in whole
+    assert whole.count(" %)") == text.count(" %)") + 1
+
+
+def test_fewer_examples_than_asked_for_are_told_beside_the_score(
+    made: Path, tmp_path: Path
+) -> None:
+    def fewer(content: dict[str, Any]) -> None:
+        content["tasks"][1]["conditions"]["shots_wanted"] = 5
+        content["tasks"][1]["style"] = "chat"
+
+    for text in rewritten(made, tmp_path / "fewer", fewer):
+        assert "3-shot (5 asked for), chat" in text
+    report = read_report(tmp_path / "fewer")
+    assert shots_words(report.tasks[1]) == "3-shot"
+
+
+def test_a_title_that_is_too_long_for_a_chart_is_the_tasks_name(made: Path) -> None:
+    task = read_report(made).task("jnli")
+    assert short_title(task) == "JNLI"
+    long = task.model_copy(update={"title": {"en": "Translation, English to Japanese"}})
+    assert short_title(long) == "jnli"
 
 
 @given(

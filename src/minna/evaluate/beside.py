@@ -2,7 +2,8 @@
 
 Only `compat` results stand beside published ones. Even there a published score may be of another
 prompt or task version (the README of the harness mixes five prompts), which moves a task by ten
-points; so every cell that differs from the report's own version and prompt is marked.
+points, and so do other examples or a part of the items; so every cell that is not of the report's
+own version, prompt, shots and items is marked.
 """
 
 from __future__ import annotations
@@ -11,14 +12,26 @@ from dataclasses import dataclass
 
 from minna.evaluate.published import PublishedRow, published
 from minna.evaluate.report import Report, Task
+from minna.evaluate.suite import read_suite
 from minna.evaluate.wording import HUNDREDS
 
 _NEAREST = 3
+# what the published runs scored; a data set's later version or a --limit has another number
+_ITEMS = {
+    "jcommonsenseqa": 1119,
+    "jnli": 2434,
+    "marc_ja": 5734,
+    "jsquad": 4442,
+    "jaqket_v2": 1164,
+    "xlsum_ja": 766,
+    "xwinograd_ja": 959,
+    "mgsm": 250,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One published score, 0 to 100; `same` is whether version and prompt are the report's."""
+    """One published score, 0 to 100; `same` is whether it was made by the report's own rules."""
 
     value: float
     same: bool
@@ -37,7 +50,7 @@ class Row:
 
     @property
     def same(self) -> bool:
-        """Whether every score is by the report's own version and prompt."""
+        """Whether every score is by the report's own rules, on as many items."""
         return all(cell is not None and cell.same for cell in self.cells)
 
 
@@ -83,5 +96,12 @@ def _cell(entry: PublishedRow, task: Task) -> Cell | None:
         return None
     return Cell(
         value=100 * value if metric == "acc" else value,
-        same=task.full_name in entry.metrics,
+        same=task.full_name in entry.metrics and _as_published(task),
     )
+
+
+def _as_published(task: Task) -> bool:
+    """Whether the report asked with the examples of the published runs, and all of the items."""
+    wanted = task.conditions.get("shots_wanted", task.shots)
+    shots = read_suite("jp8").shots.get(task.name)
+    return wanted == shots and task.n == _ITEMS.get(task.name)

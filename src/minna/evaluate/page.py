@@ -53,7 +53,7 @@ def write_page(
     tasks = [task for task in report.tasks if task.name != _BITS]
     items = {task.name: read_items(directory, task.name) for task in tasks}
     chances = {task.name: chance_level(items[task.name], main=task.main) for task in tasks}
-    rows = rows_beside(report, tasks)
+    rows, costs = rows_beside(report, tasks), _costs(report, tasks)
     context: dict[str, Any] = {
         "report": report,
         "tasks": tasks,
@@ -75,7 +75,8 @@ def write_page(
         "bars": _bars(report, tasks, chances),
         "radar": _radar(report, tasks, rows),
         "compared": bool(tasks) and bool(nearest_rows(tasks, rows)),
-        "costs": _costs(report, tasks),
+        "costs": costs,
+        "partly": any(cost.answered != cost.requests for _, cost in costs),
         "most": MOST_ITEMS,
         "bits": None,
     }
@@ -106,6 +107,8 @@ def environment(*, escape: bool) -> Environment:
         "shown_p": wording.shown_p,
         "metric_name": wording.metric_name,
         "short_title": short_title,
+        "shots_words": wording.shots_words,
+        "at_most": wording.at_most,
         "seconds": format_seconds,
         "count": format_count,
         "size": format_bytes,
@@ -149,7 +152,7 @@ def _bars(report: Report, tasks: list[Task], chances: dict[str, float | None]) -
     groups = [
         Group(
             label=short_title(task),
-            note=f"{wording.metric_name(task.main)}, {task.shots}-shot, n {task.n:,}",
+            note=f"{wording.metric_name(task.main)}, {wording.shots_words(task)}, n {task.n:,}",
             bars=(bar_of(task),),
             chance=chances[task.name],
         )

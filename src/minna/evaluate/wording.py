@@ -36,6 +36,7 @@ _METRICS: Final = {
     "chrf": "chrF",
 }
 _CERTAIN = 0.001
+_SHORT = 18
 
 
 def metric_name(name: str) -> str:
@@ -44,8 +45,21 @@ def metric_name(name: str) -> str:
 
 
 def short_title(task: Task) -> str:
-    """What a task is called where there is little room: "JNLI"."""
-    return task.title.get("en", task.name).split(":", maxsplit=1)[0].strip()
+    """What a task is called where there is little room: "JNLI"; its name where a title is long."""
+    title = task.title.get("en", task.name).split(":", maxsplit=1)[0].strip()
+    return title if len(title) <= _SHORT else task.name
+
+
+def shots_words(task: Task) -> str:
+    """How many examples stood in front: "3-shot", "2-shot (3 asked for)", "3-shot, chat"."""
+    wanted = task.conditions.get("shots_wanted", task.shots)
+    fewer = f" ({wanted} asked for)" if wanted != task.shots else ""
+    return f"{task.shots}-shot{fewer}" + (", chat" if task.style == "chat" else "")
+
+
+def at_most(limit: int | None) -> str:
+    """What a report at --limit must say wherever its figures stand; "" for a whole one."""
+    return "" if limit is None else f"at most {limit:,} items of a task"
 
 
 def decimals(unit: str) -> int:
