@@ -41,6 +41,7 @@ const place = (element) => {
 const found = {
   scrolls: document.documentElement.scrollWidth > window.innerWidth,
   width: window.innerWidth,
+  hidden: [...document.querySelectorAll(".tasks")].map((box) => box.scrollWidth - box.clientWidth),
   charts: visible.map((svg) => ({
     id: svg.id,
     frame: place(svg),
@@ -171,6 +172,14 @@ def test_labels_of_the_charts_do_not_touch(
     for task, bar in zip(content["tasks"], bars["bars"], strict=True):
         share = (bar["right"] - bar["left"]) / (right - left)
         assert share == pytest.approx(task["metrics"][task["main"]]["value"] / 100, abs=0.01)
+
+
+@pytest.mark.parametrize("width", [800, 1000, 1400])
+def test_the_table_of_tasks_fits_a_desk(
+    browser: str, made: Path, tmp_path: Path, width: int
+) -> None:
+    found = evaluated(browser, made / "report.html", _GEOMETRY, folder=tmp_path, width=width)
+    assert found["hidden"] == [0] and not found["scrolls"]
 
 
 @pytest.mark.parametrize(("width", "kind"), [(1000, "-wide"), (500, "-narrow")])

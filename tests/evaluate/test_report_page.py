@@ -162,13 +162,14 @@ def test_what_an_earlier_run_answered_is_told_and_gives_no_share(
 ) -> None:
     def resumed(content: dict[str, Any]) -> None:
         content["tasks"][0]["cost"].update(answered=17)
+        content["cost"].update(answered=247)
 
     text, summary = rewritten(made, tmp_path / "resumed", resumed)
     assert "250 17 in this run" in text and "250 (17 in this run)" in summary
-    assert "answered by an earlier one" in text
+    assert "answered by an earlier one" in text and "time of the last run 5 min" in text
     whole = page_of(made).text
     assert "in this run" not in whole
-    assert whole.count(" %)") == text.count(" %)") + 1
+    assert whole.count(" %)") == text.count(" %)") + 2  # of the task and of all together
 
 
 def test_fewer_examples_than_asked_for_are_told_beside_the_score(
@@ -179,7 +180,7 @@ def test_fewer_examples_than_asked_for_are_told_beside_the_score(
         content["tasks"][1]["style"] = "chat"
 
     for text in rewritten(made, tmp_path / "fewer", fewer):
-        assert "3-shot (5 asked for), chat" in text
+        assert "3 of 5 shots, chat" in text
     report = read_report(tmp_path / "fewer")
     assert shots_words(report.tasks[1]) == "3-shot"
 

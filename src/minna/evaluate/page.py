@@ -205,7 +205,9 @@ def _costs(report: Report, tasks: list[Task]) -> list[tuple[str, Cost]]:
 def _facts(report: Report, tasks: list[Task]) -> list[tuple[str, str]]:
     facts = [("tasks", f"{len(tasks)}"), ("items", f"{sum(task.n for task in tasks):,}")]
     if report.cost is not None:
-        facts.append(("time", format_seconds(report.cost.seconds)))
+        part = report.cost.answered < report.cost.requests
+        name = "time of the last run" if part else "time"
+        facts.append((name, format_seconds(report.cost.seconds)))
     return facts
 
 

@@ -51,10 +51,10 @@ def short_title(task: Task) -> str:
 
 
 def shots_words(task: Task) -> str:
-    """How many examples stood in front: "3-shot", "2-shot (3 asked for)", "3-shot, chat"."""
+    """How many examples stood in front: "3-shot", "2 of 3 shots", "3-shot, chat"."""
     wanted = task.conditions.get("shots_wanted", task.shots)
-    fewer = f" ({wanted} asked for)" if wanted != task.shots else ""
-    return f"{task.shots}-shot{fewer}" + (", chat" if task.style == "chat" else "")
+    words = f"{task.shots}-shot" if wanted == task.shots else f"{task.shots} of {wanted} shots"
+    return words + (", chat" if task.style == "chat" else "")
 
 
 def at_most(limit: int | None) -> str:
