@@ -14,7 +14,14 @@ PIECES = ["答え", "答えは", "はい", "いいえ", "です", "ab", "abc", "
 class LongestMatch:
     """Takes the longest known piece at each place, else the character: joins change the ids."""
 
-    def __init__(self, *, eos_text: str = "</s>", chat_template: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        eos_text: str = "</s>",
+        chat_template: str | None = None,
+        bos_ids: tuple[int, ...] = (),
+    ) -> None:
+        self.bos_ids = bos_ids
         self.eos_text = eos_text
         self.eos_id = 1 if eos_text else -1
         self.special_texts = {"eos_token": eos_text} if eos_text else {}

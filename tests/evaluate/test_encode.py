@@ -180,3 +180,49 @@ def test_fixed_takes_white_space_in_front_off_before_it_cuts():
     ids = coder.encode("\n はい\n問題")
     assert answer_text(ids, coder=coder, mode="fixed", until=("\n",)) == "はい"
     assert answer_text(ids, coder=coder, mode="compat", until=("\n",)) == ""
+
+
+def test_a_tokenizer_that_puts_bos_in_front_does_so_in_fixed_only_and_once():
+    coder, plain = LongestMatch(bos_ids=(0,)), LongestMatch()
+    asked = choice("問題答", "えは", "はい")
+    with_bos, without = (encode(asked, mode="fixed", coder=c).candidates for c in (coder, plain))
+    assert [c.ids for c in with_bos] == [(0, *c.ids) for c in without]
+    assert [c.start for c in with_bos] == [c.start + 1 for c in without]
+    assert encode(asked, mode="compat", coder=coder) == encode(asked, mode="compat", coder=plain)
+    written = generation("問題", "\n")
+    assert encode(written, mode="fixed", coder=coder).prompt == (0, *plain.encode("問題"))
+    assert encode(written, mode="compat", coder=coder).prompt == tuple(plain.encode("問題"))
+    # 1 is what "</s>" is read as: a prompt that begins with its own bos gets no second one
+    own = LongestMatch(bos_ids=(1,))
+    assert encode(generation("</s>問題"), mode="fixed", coder=own).prompt[:2] == (
+        1,
+        plain.encode("問題")[0],
+    )
+    (candidate, _) = encode(
+        choice("</s>問題", "はい", "いいえ"), mode="fixed", coder=own
+    ).candidates
+    assert candidate.ids.count(1) == 1 and candidate.start == 2
+
+
+def test_bos_stands_for_end_of_text_in_front_of_whole_sentences_and_stays_when_a_prompt_is_cut():
+    coder = Characters(bos_ids=(0,))
+    whole = encode(choice("", "はい", "いい"), mode="fixed", coder=coder)
+    assert [(c.ids[0], c.start) for c in whole.candidates] == [(0, 1), (0, 1)]
+    cut = encode(choice("問" * 30, "は", "い"), mode="fixed", coder=coder, max_length=10)
+    assert [(len(c.ids), c.ids[0], c.start) for c in cut.candidates] == [(11, 0, 10), (11, 0, 10)]
+    prompt = encode(generation("問" * 30, cap=2), mode="fixed", coder=coder, max_length=10)
+    assert (prompt.prompt[0], len(prompt.prompt), prompt.max_new_tokens) == (0, 8, 2)
+    assert prompt.truncated
+    assert encode(generation(""), mode="fixed", coder=coder).prompt == (0,)
+
+
+def test_a_chat_template_writes_its_own_bos():
+    chosen = make_task(prompt={"style": "chat"})
+    encoded = encode_request(
+        generation("問題"),
+        chosen=chosen,
+        mode="fixed",
+        coder=LongestMatch(bos_ids=(0,)),
+        max_length=100,
+    )
+    assert encoded.prompt == tuple(LongestMatch().encode("問題"))

@@ -27,6 +27,7 @@ class Characters:
 
     eos_id = 0
     eos_text = "</s>"
+    bos_ids = ()
     chat_template = None
     vocab_size = 0x110000
     sha256 = "0" * 64

@@ -393,3 +393,22 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("[]", encoding="utf-8")
     with pytest.raises(DataError, match="JSON object"):
         load_coder(tmp_path)
+
+
+def test_bos_is_put_in_front_only_where_the_tokenizer_itself_says_so(rinna, piece_folder, tmp_path):
+    def told(folder, name, value):
+        copy = tmp_path / name
+        shutil.copytree(folder, copy)
+        file = copy / "tokenizer_config.json"
+        content = json.loads(file.read_text(encoding="utf-8")) | {"add_bos_token": value}
+        file.write_text(json.dumps(content), encoding="utf-8")
+        return load_coder(copy).bos_ids
+
+    (tmp_path / "llama").mkdir()
+    plain = llama(tmp_path / "llama", legacy=True)
+    assert load_coder(rinna).bos_ids == load_coder(plain).bos_ids == ()
+    assert told(plain, "yes", True) == (1,)
+    assert told(plain, "no", False) == ()
+    # a tokenizer.json says it by its post-processor
+    assert load_coder(piece_folder).bos_ids == (1,)
+    assert told(piece_folder, "json-no", False) == ()

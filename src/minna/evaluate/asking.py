@@ -166,7 +166,7 @@ def ask_fixed(
     if coder is None or max_length is None:
         asked = spread(asked, limit)
     else:
-        room = max_length - answer_room(cap, max_length=max_length)
+        room = max_length - answer_room(cap, max_length=max_length) - len(coder.bos_ids)
         if chosen.prompt.article_marker:
             asked = spread(asked, limit)
             examples, asked = _fit_articles(prompter, examples, asked, coder=coder, room=room)

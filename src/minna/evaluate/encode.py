@@ -3,6 +3,10 @@
 `compat` encodes context and continuation apart, as the paper's harness does: on SentencePiece the
 continuation then begins with a space of its own, a token the model never saw there. `fixed` encodes
 them as one text and pays for what the choices do not share. When it is too long, both keep the end.
+
+A tokenizer that puts a bos token in front of every text (Llama, Gemma) does so in `fixed`, and the
+token stays there when the prompt is cut; the harness asks without, and so does `compat`. A chat
+template decides for itself.
 """
 
 from __future__ import annotations
@@ -34,23 +38,19 @@ def encode_request(
             leaves no room for the prompt.
     """
     if request.kind == "loglikelihood":
-        pairs = (_apart if mode == "compat" else _together)(request, chosen=chosen, coder=coder)
-        return _likelihood(request, pairs, mode=mode, max_length=max_length)
+        if mode == "compat":
+            pairs = _apart(request, chosen=chosen, coder=coder)
+            return _likelihood(request, pairs, mode=mode, max_length=max_length)
+        bos = _bos(request, chosen=chosen, coder=coder)
+        pairs = _together(request, bos=bos, chosen=chosen, coder=coder)
+        return _likelihood(request, pairs, mode=mode, max_length=max_length, head=len(bos))
+    if mode == "fixed":
+        return _fixed_prompt(request, chosen=chosen, coder=coder, max_length=max_length)
     ids = coder.encode(request.context) if request.context else [_eos(coder, chosen=chosen)]
     if not ids:
         raise _no_tokens(request, "its prompt")
     cap = request.max_new_tokens or 0
-    if mode == "compat":
-        return _compat_prompt(request, ids, cap=cap, coder=coder, max_length=max_length)
-    keep = max_length - answer_room(cap, max_length=max_length)
-    prompt = ids[-keep:]
-    return Encoded(
-        prompt=tuple(prompt),
-        max_new_tokens=min(cap, max_length - len(prompt)),
-        stop_ids=(coder.eos_id,) if coder.eos_id >= 0 else (),
-        stop_texts=request.until,
-        truncated=len(prompt) < len(ids),
-    )
+    return _compat_prompt(request, ids, cap=cap, coder=coder, max_length=max_length)
 
 
 def answer_text(ids: Iterable[int], *, coder: Coder, mode: Mode, until: Sequence[str]) -> str:
@@ -64,6 +64,26 @@ def answer_text(ids: Iterable[int], *, coder: Coder, mode: Mode, until: Sequence
     for stop in until:
         text = text.split(stop, maxsplit=1)[0]
     return text if mode == "compat" else text.strip()
+
+
+def _fixed_prompt(request: Request, *, chosen: Chosen, coder: Coder, max_length: int) -> Encoded:
+    bos = _bos(request, chosen=chosen, coder=coder)
+    ids = coder.encode(request.context) if request.context else []
+    if request.context and not ids:
+        raise _no_tokens(request, "its prompt")
+    behind = ids[len(bos) :] if bos and ids[: len(bos)] == bos else ids
+    if not bos and not behind:
+        behind = [_eos(coder, chosen=chosen)]
+    cap = request.max_new_tokens or 0
+    keep = max_length - answer_room(cap, max_length=max_length) - len(bos)
+    kept = behind[max(0, len(behind) - keep) :]
+    return Encoded(
+        prompt=(*bos, *kept),
+        max_new_tokens=min(cap, max_length - len(bos) - len(kept)),
+        stop_ids=(coder.eos_id,) if coder.eos_id >= 0 else (),
+        stop_texts=request.until,
+        truncated=len(kept) < len(behind),
+    )
 
 
 def _compat_prompt(
@@ -102,11 +122,14 @@ def _apart(request: Request, *, chosen: Chosen, coder: Coder) -> list[tuple[list
     return pairs
 
 
-def _together(request: Request, *, chosen: Chosen, coder: Coder) -> list[tuple[list[int], int]]:
+def _together(
+    request: Request, *, bos: list[int], chosen: Chosen, coder: Coder
+) -> list[tuple[list[int], int]]:
     """As `_apart`, with context and continuation encoded as one text.
 
     What is paid for begins where the first of the choices leaves the context's own tokens, at one
-    place for all: a token that covers the seam belongs to every choice's price.
+    place for all: a token that covers the seam belongs to every choice's price. `bos` is in front,
+    once: a prompt may begin with it as text.
     """
     rows = [coder.encode(request.context + text) for text in request.continuations]
     context = coder.encode(request.context) if request.context else []
@@ -118,6 +141,8 @@ def _together(request: Request, *, chosen: Chosen, coder: Coder) -> list[tuple[l
         (place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low)
     )
     start = min(shared, *(len(row) - 1 for row in rows))
+    if bos and any(row[: len(bos)] != bos for row in rows):
+        return [(bos + row, len(bos) + start) for row in rows]
     if start == 0:  # the first token too must be given something
         eos = _eos(coder, chosen=chosen)
         return [([eos, *row], 1) for row in rows]
@@ -125,8 +150,14 @@ def _together(request: Request, *, chosen: Chosen, coder: Coder) -> list[tuple[l
 
 
 def _likelihood(
-    request: Request, pairs: list[tuple[list[int], int]], *, mode: Mode, max_length: int
+    request: Request,
+    pairs: list[tuple[list[int], int]],
+    *,
+    mode: Mode,
+    max_length: int,
+    head: int = 0,
 ) -> Encoded:
+    """Cut what is too long, behind the first `head` tokens."""
     for text, (ids, start) in zip(request.continuations, pairs, strict=True):
         if len(ids) - start > max_length:
             raise DataError(
@@ -139,11 +170,17 @@ def _likelihood(
     longest = max(len(ids) for ids, _ in pairs)
     for ids, start in pairs:
         over = max(0, (longest if mode == "fixed" else len(ids)) - (max_length + 1))
-        candidates.append(Candidate(ids=tuple(ids[over:]), start=start - over))
+        candidates.append(Candidate(ids=(*ids[:head], *ids[head + over :]), start=start - over))
     return Encoded(
         candidates=tuple(candidates),
         truncated=longest > max_length + 1,
     )
+
+
+def _bos(request: Request, *, chosen: Chosen, coder: Coder) -> list[int]:
+    """What stands in front in `fixed`; a chat template writes its own, or means none."""
+    rendered = chosen.prompt.style == "chat" and request.context
+    return [] if rendered else list(coder.bos_ids)
 
 
 def _eos(coder: Coder, *, chosen: Chosen) -> int:

@@ -61,6 +61,15 @@ class Coder(Streams, Protocol):
         ...
 
     @property
+    def bos_ids(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts in front of a text (Llama, Gemma); () for most.
+
+        `encode` leaves it out: the paper's harness asks without it. A model trained with it and
+        asked without it is another model, so `fixed` puts it there.
+        """
+        ...
+
+    @property
     def special_texts(self) -> dict[str, str]:
         """Texts by role, such as {"bos_token": "<s>", "eos_token": "</s>"}, for chat templates."""
         ...
@@ -154,6 +163,8 @@ class SentencePieceCoder:
         self.special_texts: dict[str, str] = own | folder.specials
         self.eos_text: str = self.special_texts.get("eos_token", "")
         self.eos_id: int = self._ids.get(self.eos_text, -1)
+        bos = self._ids.get(self.special_texts.get("bos_token", ""))
+        self.bos_ids: tuple[int, ...] = (bos,) if folder.add_bos and bos is not None else ()
         special = {*self.special_texts.values(), *folder.special_texts} & self._ids.keys()
         controls = {piece.text for piece in pieces if piece.type == PieceType.CONTROL}
         self._specials = {self._ids[text]: text for text in special | controls}

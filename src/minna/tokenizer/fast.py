@@ -86,6 +86,7 @@ class FastTokenizer:
         self.eos_text: str = self.special_texts.get("eos_token", "")
         self.eos_id: int = self._id("eos_token")
         self.bos_id: int = self._id("bos_token")
+        self.bos_ids: tuple[int, ...] = self._in_front(folder)
         self.unk_id: int = self._id("unk_token")
         self.pad_id: int = self._id("pad_token")
         ids: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
@@ -100,6 +101,13 @@ class FastTokenizer:
     def _id(self, role: str) -> int:
         number = self._tokenizer.token_to_id(self.special_texts.get(role, ""))
         return -1 if number is None else number
+
+    def _in_front(self, folder: Folder) -> tuple[int, ...]:
+        """The bos token, where the config or else tokenizer.json's post-processor puts it there."""
+        adds = folder.add_bos
+        if adds is None:
+            adds = self._tokenizer.encode("", add_special_tokens=True).ids[:1] == [self.bos_id]
+        return (self.bos_id,) if adds and self.bos_id >= 0 else ()
 
     @property
     def sha256(self) -> str:

@@ -30,6 +30,8 @@ class Folder:
         legacy: whether each stretch between special tokens gets its own space in front, as the
             SentencePiece tokenizers of transformers did unless told otherwise.
         tokenizer_class: transformers' name of the class, "" where none is given.
+        add_bos: whether transformers puts the bos token in front of a text; None where the config
+            does not say.
         eos_id: of config.json or generation_config.json, -1 where neither names one.
     """
 
@@ -41,6 +43,7 @@ class Folder:
     literals: bool
     legacy: bool
     tokenizer_class: str
+    add_bos: bool | None
     eos_id: int
 
     @property
@@ -77,6 +80,7 @@ def read_folder(path: Path) -> Folder:
         literals=config.get("split_special_tokens") is True,
         legacy=config.get("legacy") is not False,
         tokenizer_class=str(config.get("tokenizer_class") or ""),
+        add_bos=None if config.get("add_bos_token") is None else bool(config["add_bos_token"]),
         eos_id=_eos_id(path),
     )
 
