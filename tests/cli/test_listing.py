@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 from tests.cli.test_cli import run
 
@@ -21,6 +22,8 @@ def test_every_task_stands_in_a_line_with_what_one_chooses_by(monkeypatch, capsy
 def test_one_task_and_one_suite_are_printed_whole(monkeypatch, capsys):
     _, task, _ = run("minna list tasks aio --json", monkeypatch, capsys)
     assert json.loads(task)["source"]["licence"] == "CC BY-SA 4.0"
+    assert tomllib.loads(run("minna list tasks aio", monkeypatch, capsys)[1])["name"] == "aio"
+    assert "shots" in tomllib.loads(run("minna list suites jp8", monkeypatch, capsys)[1])
     _, suites, _ = run("minna list suites --json", monkeypatch, capsys)
     assert set(json.loads(suites)) == {"jp8", "ja-open"}
     _, suite, _ = run("minna list suites jp8 --json", monkeypatch, capsys)

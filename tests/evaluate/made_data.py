@@ -74,7 +74,7 @@ def write_all(folder: Path, *, scored: int = 6, shots: int = 9) -> Path:
             folder / f"aio/{name}.txt",
             head
             + "".join(
-                f"{name}-{n}\t大会\t2021/01/29\t問題\t{n}\t{n}番目の動物は？\t{_animal(n)}\t\n"
+                f"{name}-{n}\t大会\t2021/01/29\t問題\t{n}\t{name[4:]}の{n}番目の動物は？\t{_animal(n)}\t\n"
                 for n in range(scored)
             ),
         )

@@ -639,3 +639,10 @@ def test_half_a_character_in_a_grouped_pair_is_refused_too(tmp_path: Path):
     put(tmp_path, "jnli/valid.jsonl", json.dumps(row) + "\n")
     with pytest.raises(DataError, match="document '1' holds half a character"):
         read_data(choose("jnli"), data=tmp_path)
+
+
+def test_a_task_without_a_copy_on_the_hub_says_so_and_where_its_data_are():
+    with pytest.raises(
+        DataError, match=r"no copy of its data set on the Hub is known[\s\S]*--data"
+    ):
+        read_data(choose("aio"), data=None)

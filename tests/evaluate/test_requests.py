@@ -395,6 +395,14 @@ def test_a_chat_prompt_is_rendered_by_the_models_own_template():
     assert request.until == ()
 
 
+def test_a_chats_answer_has_lines_unless_the_task_gives_a_stop():
+    stops = [
+        make_task(prompt=prompt).prompt.stop
+        for prompt in ({"style": "chat"}, {"style": "chat", "stop": "\n"}, {})
+    ]
+    assert stops == ["", "\n", "\n"]
+
+
 def test_a_model_without_a_chat_template_is_refused_and_a_server_gets_the_turns():
     chosen = make_task(prompt={"style": "chat"})
     splits = make_splits(make_documents(1))
@@ -472,7 +480,7 @@ def test_the_verb_writes_a_directory_once_and_says_what_it_holds(
 
 def test_the_verb_refuses_an_unknown_version(shared_data, rinna, tmp_path, monkeypatch, capsys):
     arguments = [
-        "mgsm", "--prompt-version", "0.9", "--data", shared_data, "--tokenizer", rinna,
+        "mgsm", "--prompt", "0.9", "--data", shared_data, "--tokenizer", rinna,
         "--max-length", 2048, "--out", tmp_path / "out",
     ]  # fmt: skip
     status, _, err = run(arguments, monkeypatch, capsys)

@@ -41,7 +41,11 @@ def listing(
 
         rows = DESCRIPTIONS if name is None else {name: DESCRIPTIONS.get(name, "not a source")}
     elif what in ("tasks", "suites"):
-        rows = _tasks(name) if what == "tasks" else _suites(name)
+        if name is not None:
+            values, text = _whole(what, name)
+            emit(values, as_json=as_json, text=text.rstrip())
+            return
+        rows = _tasks() if what == "tasks" else _suites()
     else:
         lists = ["recipes", "pipelines", "sources", "tasks", "suites"]
         raise UsageError(
@@ -53,12 +57,19 @@ def listing(
     emit(rows, as_json=as_json, text=text)
 
 
-def _tasks(name: str | None) -> dict[str, Any]:
-    """Tasks in a line each: versions, prompts, shots, main metric, licence; or one task's facts."""
+def _whole(what: str, name: str) -> tuple[dict[str, Any], str]:
+    """One task or suite: its values, and its file."""
+    from minna.evaluate import suite, task
+
+    if what == "tasks":
+        return task.choose(name).task.model_dump(mode="json"), task.source_text(name)
+    return suite.read_suite(name).model_dump(mode="json"), suite.source_text(name)
+
+
+def _tasks() -> dict[str, Any]:
+    """Tasks in a line each: versions, prompts, shots, main metric, licence."""
     from minna.evaluate.task import choose, task_names
 
-    if name is not None:
-        return choose(name).task.model_dump(mode="json")
     rows: dict[str, Any] = {}
     for each in task_names():
         task = choose(each).task
@@ -71,9 +82,7 @@ def _tasks(name: str | None) -> dict[str, Any]:
     return rows
 
 
-def _suites(name: str | None) -> dict[str, Any]:
+def _suites() -> dict[str, Any]:
     from minna.evaluate.suite import read_suite, suite_names
 
-    if name is not None:
-        return read_suite(name).model_dump(mode="json")
     return {each: read_suite(each).description for each in suite_names()}

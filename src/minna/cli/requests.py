@@ -26,7 +26,8 @@ def requests(
         str | None, typer.Option(help="Version of the task, such as 1.0.")
     ] = None,
     prompt_version: Annotated[
-        str | None, typer.Option(help="Version of the prompt, such as 0.4.")
+        str | None,
+        typer.Option("--prompt-version", "--prompt", help="Version of the prompt, such as 0.4."),
     ] = None,
     num_fewshot: Annotated[
         int | None, typer.Option(help="Examples in front of each question.")

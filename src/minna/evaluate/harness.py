@@ -42,10 +42,15 @@ def harness_results(scores: Sequence[TaskScores], *, config: Mapping[str, Any]) 
                 remedy="evaluate with --mode compat",
             )
     return {
-        "results": {entry.name: _figures(entry) for entry in scores},
-        "versions": {entry.name: _version(entry.version) for entry in scores},
+        "results": {_name(entry): _figures(entry) for entry in scores},
+        "versions": {_name(entry): _version(entry.version) for entry in scores},
         "config": dict(config),
     }
+
+
+def _name(entry: TaskScores) -> str:
+    """A task without a prompt has its plain name there: xwinograd_ja."""
+    return entry.name.partition("-")[0] if entry.name.endswith("-none") else entry.name
 
 
 def _figures(entry: TaskScores) -> dict[str, float]:

@@ -128,6 +128,16 @@ def read_suite(name: str) -> Suite:
     return Suite.model_validate({"name": name} | values)
 
 
+def source_text(name: str) -> str:
+    """The TOML text of a suite.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    read_suite(name)
+    return (resources.files("minna.evaluate") / "suites" / f"{name}.toml").read_text("utf-8")
+
+
 def average(scores: Mapping[str, Mapping[str, float]]) -> float | None:
     """The paper's eight-task average of the harness's own result files, to two places.
 

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from minna.artifact.manifest import canonical
 from minna.errors import DataError, UsageError, nearest
@@ -51,7 +51,7 @@ class Prompt(_Record):
     input: str
     target: str = "{answer}"
     separator: str = Field(default="\n\n", description="between examples, and before the question")
-    stop: str = "\n"
+    stop: str = Field(default="\n", description='ends an answer; "" for a chat unless given')
     choices: tuple[str, ...] = Field(default=(), description="words for the labels, in their order")
     passage: str = Field(default="", description="one passage: {title}, {text}")
     passage_separator: str = "\n"
@@ -59,6 +59,14 @@ class Prompt(_Record):
     summary_marker: str = Field(default="", description="what is asked behind the article")
     style: Literal["text", "chat"] = "text"
     system: str = Field(default="", description="system message of a chat prompt")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chats_have_lines(cls, values: Any) -> Any:
+        """A chat's answer ends where the model ends it: most have several lines."""
+        if isinstance(values, dict) and values.get("style") == "chat":
+            return {"stop": "", **values}
+        return values
 
 
 class Version(_Record):
@@ -166,6 +174,20 @@ def task_names() -> list[str]:
     """Names of the tasks that come with the package."""
     files = resources.files("minna.evaluate") / "tasks"
     return sorted(f.name.removesuffix(".toml") for f in files.iterdir() if f.name.endswith(".toml"))
+
+
+def source_text(name: str) -> str:
+    """The TOML text of a task: NAME, NAME-VERSION-PROMPT or a path.
+
+    Raises:
+        UsageError: no such task.
+        DataError: a user's file that is not a task.
+    """
+    choose(name)
+    if name.endswith(".toml"):
+        return Path(name).read_text(encoding="utf-8")
+    stem = name.split("-", maxsplit=1)[0]
+    return (resources.files("minna.evaluate") / "tasks" / f"{stem}.toml").read_text("utf-8")
 
 
 def choose(name: str, *, version: str | None = None, prompt: str | None = None) -> Chosen:

@@ -51,6 +51,15 @@ def missing(chosen: Chosen, *, where: str) -> DataError:
     )
 
 
+def not_on_hub(chosen: Chosen) -> DataError:
+    """The error for a task that can only be read from the user's own copy."""
+    source = chosen.task.source
+    return DataError(
+        f"{chosen.task.name}: no copy of its data set on the Hub is known",
+        remedy=f"give --data DIR: get {source.title} from {source.url} (licence: {source.licence})",
+    )
+
+
 def _find(chosen: Chosen, patterns: Sequence[str], *, folder: Path) -> list[Path]:
     # the second time by file name alone: the user stands in the data set's own folder
     for names in (patterns, [PurePosixPath(pattern).name for pattern in patterns]):

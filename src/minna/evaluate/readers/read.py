@@ -19,7 +19,7 @@ from minna.evaluate.prompting import choice_texts, question_text, target_text
 from minna.evaluate.readers import jglue, mathematics, own, quiz, sentences, texts
 from minna.evaluate.readers.datafile import DataFile
 from minna.evaluate.readers.hub import fetch
-from minna.evaluate.readers.locate import locate, missing
+from minna.evaluate.readers.locate import locate, not_on_hub
 from minna.evaluate.records import Document, Splits
 from minna.evaluate.task import Chosen
 
@@ -70,7 +70,7 @@ def read_data(chosen: Chosen, *, data: Path | None) -> Splits:
     """
     if data is None and chosen.folder is None:
         if not chosen.task.source.hub:
-            raise missing(chosen, where="the Hub")
+            raise not_on_hub(chosen)
         found = fetch(chosen)
         return read_files(
             chosen, scored=found.scored, shots=found.shots, base=found.base, prefix=found.prefix
