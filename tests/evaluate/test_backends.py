@@ -13,6 +13,7 @@ from tests.evaluate.toy_models import (
     random_groups,
     toy_model,
     train_sentencepiece,
+    write_weights,
 )
 
 from minna.errors import ArtifactError
@@ -20,6 +21,7 @@ from minna.evaluate.backends.base import Generation
 from minna.evaluate.backends.engine import EngineBackend
 from minna.evaluate.backends.transformers import TransformersBackend
 from minna.evaluate.records import Candidate
+from minna.models.family import Gpt2Shape
 from minna.runtime import load_model
 
 
@@ -203,3 +205,64 @@ def test_architectures_our_engine_does_not_know_are_scored_and_go_on_as_alone(na
     for number, job in enumerate(jobs):
         ((_, alone),) = backend.generate([job])
         assert together[number] == alone
+
+
+def test_fp64_is_only_made_on_the_host(theirs, monkeypatch):
+    brought = []
+    to_host, double = torch.Tensor.cpu, torch.Tensor.double
+
+    def cpu(tensor):
+        brought.append(to_host(tensor))
+        return brought[-1]
+
+    def checked(tensor):
+        assert any(tensor is known for known in brought), "the device has no float64"
+        return double(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    monkeypatch.setattr(torch.Tensor, "double", checked)
+    assert dict(theirs.likelihoods([[Candidate(ids=(5, 6, 7), start=1)]]))
+    assert brought
+
+
+def test_prompts_and_caps_of_one_batch_fit_the_context_together(tmp_path):
+    train_sentencepiece(tmp_path)
+    shape = Gpt2Shape(layers=1, width=32, heads=2, ffn=64, context=32, dropout=0.0)
+    write_weights(tmp_path, shape=shape)
+    backend = TransformersBackend(tmp_path, device="cpu", dtype="fp32")
+    assert backend.max_length == 32
+    sizes = [(28, 4), (8, 20), (27, 5), (8, 24), (28, 3), (1, 31)]
+    jobs = [Generation(prompt=tuple(range(5, 5 + size)), max_new_tokens=cap) for size, cap in sizes]
+    found = dict(backend.generate(jobs))
+    assert [len(found[number].ids) for number in range(len(jobs))] == [cap for _, cap in sizes]
+    ours = EngineBackend(load_model(tmp_path, device="cpu", dtype="fp32"))
+    assert found == dict(ours.generate(jobs))
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_an_answer_chosen_among_logits_that_are_no_numbers_says_so(tmp_path, broken):
+    backend = TransformersBackend(toy_model(tmp_path / "a"), device="cpu", dtype="fp32")
+    table = backend._model.get_input_embeddings().weight
+    jobs = [Generation(prompt=(5, 6), max_new_tokens=3), Generation(prompt=(9,), max_new_tokens=2)]
+    assert all(answer.finite for _, answer in backend.generate(jobs))
+    table.data[5] = broken
+    found = dict(backend.generate(jobs))
+    assert not found[0].finite and found[1].finite
+
+
+def test_stop_texts_count_from_the_first_text_on_in_both_backends(ours, theirs):
+    jobs = generations(ours.coder, eos=2)
+    free = dict(ours.generate(jobs))
+    jobs = [
+        Generation(
+            prompt=job.prompt,
+            max_new_tokens=job.max_new_tokens,
+            stop_ids=(2,),
+            stop_texts=("\n", " ", free[number].text.strip()[1:2]),
+            stops_after="text",
+        )
+        for number, job in enumerate(jobs)
+    ]
+    expected = dict(ours.generate(jobs))
+    assert dict(theirs.generate(jobs)) == expected
+    assert all(answer.text.strip() for answer in expected.values())

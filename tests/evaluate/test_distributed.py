@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 from tests.evaluate.toy_models import generations, random_groups, toy_model
 
+from minna.errors import UsageError
+from minna.evaluate.backends import distributed
+from minna.evaluate.backends.base import Generation
 from minna.evaluate.backends.distributed import (
     DistributedBackend,
     RankError,
@@ -166,3 +170,25 @@ def test_the_verb_under_torchrun_writes_the_report_of_one_process(tmp_path):
     )
     assert [task["metrics"] for task in one["tasks"]] == [task["metrics"] for task in two["tasks"]]
     assert two["tasks"][0]["conditions"]["ranks"] == 2
+
+
+def test_a_part_of_torchruns_variables_is_an_error_that_names_the_rest(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match=r"MASTER_ADDR, MASTER_PORT[\s\S]*torchrun"):
+        join()
+
+
+def test_all_of_a_generation_reaches_the_other_ranks():
+    job = Generation(
+        prompt=(5, 6),
+        max_new_tokens=3,
+        stop_ids=(2,),
+        stop_texts=("a",),
+        text="x",
+        messages=(("user", "x"),),
+        stops_after="text",
+    )
+    assert distributed._generation(json.loads(json.dumps(asdict(job)))) == job

@@ -214,3 +214,39 @@ def test_what_was_cut_off_a_prompt_does_not_come_back_as_text(ours, folder):
         backend = ask(server, folder)
         list(backend.generate([Generation(prompt=tuple(ids[-3:]), text=whole, max_new_tokens=1)]))
         assert server.bodies[-1]["prompt"] == ours.coder.decode_all(ids[-3:])
+
+
+def test_a_name_the_server_does_not_know_is_told_as_that(server, folder):
+    with pytest.raises(UsageError, match=r"no model 'tay'; did you mean 'toy'\?[\s\S]*toy"):
+        EndpointBackend(server.url, model="tay", tokenizer=folder)
+    # a server may know more names than it lists
+    backend = EndpointBackend(server.url, model="tay", tokenizer=folder, context=96)
+    assert backend.max_length == 94
+    server.faults = [(404, {"error": {"message": "The model does not exist."}})]
+    with pytest.raises(UsageError, match="no model 'tay'"):
+        backend.likelihoods([[Candidate(ids=(5, 6, 7), start=1)]])
+
+
+def test_a_server_that_does_not_say_what_it_reads_is_told_about_with_the_option(server, capsys):
+    server.context = None
+    assert ask(server).max_length == 2046
+    assert "--max-length" in capsys.readouterr().err
+
+
+def test_the_server_counts_the_tokens_of_a_prompt(server):
+    ((_, answer),) = ask(server).generate([Generation(prompt=(), text="吾輩", max_new_tokens=2)])
+    assert answer.prompt_tokens == 5
+
+
+def test_white_space_before_an_answer_is_no_answer(server):
+    backend = ask(server)
+    job = Generation(
+        prompt=(), text="Q", max_new_tokens=9, stop_texts=("\n", "###"), stops_after="text"
+    )
+    server.faults = [
+        (200, {"choices": [{"text": "", "finish_reason": "stop"}]}),
+        (200, {"choices": [{"text": "\n東京\n次", "finish_reason": "length"}]}),
+    ]
+    ((_, answer),) = backend.generate([job])
+    assert (answer.text, answer.finish) == ("\n東京", "stop-text")
+    assert [body["stop"] for body in server.bodies] == [["\n", "###"], ["###"]]

@@ -105,7 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
             done = self.server.complete(body | {"prompt": prompt})
             message = {"role": "assistant", "content": done["text"]}
             return {"choices": [{"message": message, "finish_reason": done["finish_reason"]}]}
-        return {"choices": [self.server.complete(body)], "usage": {"total_tokens": 7}}
+        return {
+            "choices": [self.server.complete(body)],
+            "usage": {"prompt_tokens": 5, "total_tokens": 7},
+        }
 
     def send(self, status, value, headers=()):
         content = value if isinstance(value, bytes) else json.dumps(value).encode()

@@ -30,7 +30,9 @@ class Answer:
         self.ids: list[int] = []
         self.generator: torch.Generator = request.sampling.generator(sample)
         self._stop_ids = frozenset(stop_ids)
-        self._text = TextStream(tokenizer, stop_texts=request.stop_texts)
+        self._text = TextStream(
+            tokenizer, stop_texts=request.stop_texts, stops_after=request.stops_after
+        )
         self._logprobs: list[float] = []
         self._raw_logprobs: list[float] = []
         self._submitted = self._admitted = self._first = time.monotonic()

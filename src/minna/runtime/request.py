@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minna.runtime.sampling import Sampling
+from minna.runtime.text import StopsAfter
 
 Finish = Literal["stop", "length", "stop-text"]
 
@@ -21,6 +22,8 @@ class Request:
         samples: how many independent answers (the prompt is read once).
         stop_ids: ids that end the answer; None takes the model's own end of text, () none.
         stop_texts: texts that end the answer; they are cut off its text.
+        stops_after: where stop texts count: "any" where, or only from the first character of
+            "text" on, white space left out.
     """
 
     prompt: tuple[int, ...]
@@ -29,6 +32,7 @@ class Request:
     samples: int = 1
     stop_ids: tuple[int, ...] | None = None
     stop_texts: tuple[str, ...] = ()
+    stops_after: StopsAfter = "any"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from minna.evaluate.records import Candidate
-from minna.runtime.branches import Likelihood, Reading
+from minna.runtime.likelihood import Likelihood, Reading
+from minna.runtime.text import StopsAfter
 from minna.tokenizer.coder import Coder
 
 __all__ = ["Backend", "Finish", "Generated", "Generation", "Likelihood", "Reading"]
@@ -29,8 +30,8 @@ class Generation:
         stop_texts: texts that end it.
         text: the prompt as text, for a backend without token ids; "" where only ids are known.
         messages: the prompt as (role, text) pairs, for a server that has its own chat template.
-        stops_after: when a stop text counts: "any" where it stands, or only behind "text", after
-            the first character that is not white space.
+        stops_after: where a stop text counts: "any" where, or only from the first character of
+            "text" on, white space left out.
     """
 
     prompt: tuple[int, ...]
@@ -39,7 +40,7 @@ class Generation:
     stop_texts: tuple[str, ...] = ()
     text: str = ""
     messages: tuple[tuple[str, str], ...] = ()
-    stops_after: Literal["any", "text"] = "any"
+    stops_after: StopsAfter = "any"
 
 
 Finish = Literal["stop", "stop-text", "length"]

@@ -28,6 +28,7 @@ from minna.evaluate.records import Candidate
 from minna.tokenizer.coder import Coder
 
 _ROUND = 256  # items per rank and round: several batches, so that a round's end costs little
+_NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = dt.timedelta(days=1)  # ranks wait while rank 0 scores; torchrun ends the orphans
 
 
@@ -50,11 +51,17 @@ def join() -> Ranks | None:
         None where torchrun did not start this process, or started it alone.
 
     Raises:
-        UsageError: fewer GPUs than ranks on this machine.
+        UsageError: fewer GPUs than ranks on this machine, or a part of torchrun's variables.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return None
+    missing = [name for name in _NEEDED if not os.environ.get(name)]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE is {world}, and {', '.join(missing)} is not set: the ranks cannot meet",
+            remedy="start with torchrun, or unset WORLD_SIZE to evaluate in one process",
+        )
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
@@ -193,6 +200,7 @@ def _generation(entry: dict[str, Any]) -> Generation:
         stop_texts=tuple(entry["stop_texts"]),
         text=entry["text"],
         messages=tuple((role, said) for role, said in entry["messages"]),
+        stops_after=entry["stops_after"],
     )
 
 

@@ -12,21 +12,25 @@ is added in front and nothing is split otherwise; else as text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from minna.console import warn
-from minna.errors import DataError, UsageError
+from minna.errors import DataError, UsageError, nearest
 from minna.evaluate.backends.base import Finish, Generated, Generation, Likelihood, Reading
 from minna.evaluate.backends.http import Http, HttpSettings, ServerError
 from minna.evaluate.records import Candidate
+from minna.runtime.text import cut
 from minna.tokenizer.coder import Coder, load_coder
 
 _PROBE = "日本の首都は東京です。"
 _CONTEXT = 2048  # where neither the user nor the server says
 _MOST_STOPS = 4  # OpenAI's own limit; the rest are cut off here
+_MISSING = 404
+_SHOWN = 5  # names of models in a message
 _CERTAIN = 1e-6  # a log-probability above this is none
 PromptForm = Literal["ids", "text"]
 T = TypeVar("T")
@@ -44,7 +48,7 @@ class EndpointBackend:
         http: in place of a connection made from `url` and `settings`.
 
     Raises:
-        UsageError: a bad URL, or a key that is not set.
+        UsageError: a bad URL, a key that is not set, or a model that the server does not list.
         ArtifactError: no tokenizer in that folder.
     """
 
@@ -167,6 +171,8 @@ class EndpointBackend:
             except (DataError, ServerError) as error:
                 if isinstance(error, ServerError) and error.status not in (400, 404, 422, 501):
                     raise
+                if isinstance(error, ServerError) and error.status == _MISSING:
+                    self._refuse_unknown(self._models())
                 problem = error.rule
         raise UsageError(
             f"{self._http.url} cannot score choices (echo with logprobs on /completions): "
@@ -189,23 +195,33 @@ class EndpointBackend:
         return "ids"
 
     def _answer(self, job: Generation) -> Generated:
+        found = self._ask(job, stops=job.stop_texts)
+        blank = [stop for stop in job.stop_texts if stop[:1].isspace()]
+        is_blank = found.finish != "length" and not found.text.strip()
+        if job.stops_after == "text" and blank and is_blank:
+            # a server knows no such rule: what it stopped at may be white space before the answer
+            found = self._ask(job, stops=[stop for stop in job.stop_texts if stop not in blank])
+        return found
+
+    def _ask(self, job: Generation, *, stops: Sequence[str]) -> Generated:
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": job.max_new_tokens,
             "temperature": 0,
         }
-        if job.stop_texts:
-            body["stop"] = list(job.stop_texts[:_MOST_STOPS])
+        if stops:
+            body["stop"] = list(stops[:_MOST_STOPS])
         if job.messages:
             body["messages"] = [{"role": role, "content": said} for role, said in job.messages]
             answer = self._http.post("/chat/completions", body)
         else:
             body["prompt"] = self._prompt(job)
             answer = self._http.post("/completions", body)
-        used = answer.get("usage")
-        if isinstance(used, dict):
-            self.reading.tokens += int(used.get("total_tokens") or 0)
-        return _generated(_first_choice(answer, url=self._http.url), job, url=self._http.url)
+        used: Any = answer.get("usage")
+        used = used if isinstance(used, dict) else {}
+        self.reading.tokens += int(used.get("total_tokens") or 0)
+        generated = _generated(_first_choice(answer, url=self._http.url), job, url=self._http.url)
+        return replace(generated, prompt_tokens=int(used.get("prompt_tokens") or 0))
 
     def _prompt(self, job: Generation) -> list[int] | str:
         if self._form == "ids" and job.prompt:
@@ -221,23 +237,43 @@ class EndpointBackend:
 
     def _context(self) -> int:
         """What the server says of its model (vLLM: max_model_len, llama.cpp: meta.n_ctx_train)."""
+        models = self._models()
+        self._refuse_unknown(models)
+        entry = models.get(self.model, {})
+        meta: Any = entry.get("meta") or {}
+        found: Any = entry.get("max_model_len") or meta.get("n_ctx_train")
+        if isinstance(found, int):
+            return found
+        warn(
+            f"{self._http.url} does not say how much its model reads; taken for {_CONTEXT} tokens "
+            "(--max-length changes that)"
+        )
+        return _CONTEXT
+
+    def _models(self) -> dict[str, dict[str, Any]]:
+        """The models that the server lists, by name; none where it has no such page."""
         try:
-            models: Any = self._http.get("/models").get("data")
+            found: Any = self._http.get("/models").get("data")
         except ServerError as error:
             if error.status in (401, 403, 0):
                 raise
-            models = None  # some have no such page
-        for entry in models if isinstance(models, list) else []:
-            if isinstance(entry, dict) and entry.get("id") == self.model:
-                meta: Any = entry.get("meta") or {}
-                found: Any = entry.get("max_model_len") or meta.get("n_ctx_train")
-                if isinstance(found, int):
-                    return found
-        warn(
-            f"{self._http.url} does not say how much its model reads; taken for {_CONTEXT} tokens "
-            "(name the context to change that)"
-        )
-        return _CONTEXT
+            return {}
+        entries: list[Any] = found if isinstance(found, list) else []
+        return {
+            str(entry["id"]): entry
+            for entry in entries
+            if isinstance(entry, dict) and "id" in entry
+        }
+
+    def _refuse_unknown(self, models: Iterable[str]) -> None:
+        names = list(models)
+        if names and self.model not in names:
+            raise UsageError(
+                f"{self._http.url} serves no model {self.model!r}{nearest(self.model, names)}; it "
+                f"lists {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}",
+                remedy="name one of these with --served-name; a name that the server knows "
+                "without listing it needs --max-length",
+            )
 
 
 def _first_choice(answer: dict[str, Any], *, url: str) -> dict[str, Any]:
@@ -295,7 +331,7 @@ def _generated(choice: dict[str, Any], job: Generation, *, url: str) -> Generate
     finish: Finish = "length" if choice.get("finish_reason") == "length" else "stop"
     if finish == "stop" and isinstance(choice.get("stop_reason"), str):
         finish = "stop-text"
-    places = [place for stop in job.stop_texts if stop and (place := text.find(stop)) >= 0]
-    if places:
-        text, finish = text[: min(places)], "stop-text"
+    text, was_cut = cut(text, stop_texts=job.stop_texts, stops_after=job.stops_after)
+    if was_cut:
+        finish = "stop-text"
     return Generated(ids=(), finish=finish, text=text)

@@ -149,4 +149,5 @@ def _request(job: Generation) -> Request:
         max_new_tokens=job.max_new_tokens,
         stop_ids=job.stop_ids,
         stop_texts=job.stop_texts,
+        stops_after=job.stops_after,
     )

@@ -6,6 +6,7 @@ row's text is streamed as in our engine, so both give the same answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +23,10 @@ class _Row:
 
     def __init__(self, job: Generation, *, coder: Coder) -> None:
         self._job = job
-        self._text = TextStream(coder, stop_texts=job.stop_texts)
+        self._text = TextStream(coder, stop_texts=job.stop_texts, stops_after=job.stops_after)
         self.ids: list[int] = []
         self.finish: Finish | None = None
+        self._finite = True
 
     def take(self, token: int) -> bool:
         """Take a token; return whether the answer is complete (further tokens are ignored)."""
@@ -41,12 +43,19 @@ class _Row:
                 self.finish = "length"
         return self.finish is not None
 
+    def judge(self, largest: float) -> None:
+        """Note whether the largest logit, from which the next token follows, is a number."""
+        if self.finish is None and not math.isfinite(largest):
+            self._finite = False
+
     def answer(self) -> Generated:
         self._text.close()
         assert self.finish is not None, "generate ended before every row did"
         # what was held back may turn out to be the stop text
         finish = "stop-text" if self._text.stopped else self.finish
-        return Generated(ids=tuple(self.ids), finish=finish, text=self._text.text)
+        return Generated(
+            ids=tuple(self.ids), finish=finish, text=self._text.text, finite=self._finite
+        )
 
 
 @torch.inference_mode()
@@ -68,6 +77,9 @@ def continue_greedily(
     def tokens_only(_input_ids: Tensor, scores: Tensor) -> Tensor:
         """Padded rows of the vocabulary are no tokens."""
         scores[:, coder.vocab_size :] = -torch.inf
+        # a NaN is larger than anything, so the maximum shows it
+        for row, largest in zip(rows, scores.amax(-1).tolist(), strict=True):
+            row.judge(largest)
         return scores
 
     model.generate(

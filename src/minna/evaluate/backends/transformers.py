@@ -157,12 +157,26 @@ class TransformersBackend:
         """
         order = sorted(range(len(jobs)), key=lambda n: (-len(jobs[n].prompt), n))
         while order:
-            longest = len(jobs[order[0]].prompt)
-            rows = max(1, min(_MOST_ROWS, self._batch_tokens // longest))
-            if not self._masks:
-                rows = min(rows, sum(len(jobs[n].prompt) == longest for n in order))
-            batch, order = order[:rows], order[rows:]
+            batch = self._next_batch(jobs, order)
+            taken = set(batch)
+            order = [number for number in order if number not in taken]
             yield from zip(batch, self._answer([jobs[n] for n in batch]), strict=True)
+
+    def _next_batch(self, jobs: Sequence[Generation], order: Sequence[int]) -> list[int]:
+        """The longest prompt, and neighbours that can stand beside it.
+
+        All rows of a batch are padded to its longest prompt and fed until its largest cap, so both
+        together must fit into the context.
+        """
+        longest = len(jobs[order[0]].prompt)
+        rows = max(1, min(_MOST_ROWS, self._batch_tokens // longest))
+        beside = [
+            number
+            for number in order[1:_MOST_ROWS]
+            if longest + jobs[number].max_new_tokens <= self.max_length
+            and (self._masks or len(jobs[number].prompt) == longest)
+        ]
+        return [order[0], *beside[: rows - 1]]
 
     def _answer(self, jobs: Sequence[Generation]) -> list[Generated]:
         assert self.coder is not None
