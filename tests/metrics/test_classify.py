@@ -6,16 +6,20 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from minna.errors import DataError
 from minna.metrics.classify import (
-    accuracy,
+    as_matrix,
     balanced_accuracy,
-    confusion,
     confusion_rows,
     macro_f1,
     matthews,
 )
+
+
+def confusion(gold: list[int], taken: list[int], *, classes: int) -> NDArray[np.float64]:
+    return as_matrix(confusion_rows(gold, taken, classes=classes).sum(axis=0))
 
 
 def slow(gold: list[int], taken: list[int]) -> dict[str, float]:
@@ -35,7 +39,6 @@ def slow(gold: list[int], taken: list[int]) -> dict[str, float]:
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     spread = math.sqrt((x * x).sum() * (y * y).sum())
     return {
-        "acc": sum(g == t for g, t in pairs) / len(pairs),
         "balanced": sum(recalls) / len(recalls),
         "f1": sum(f1s) / len(f1s),
         "mcc": float((x * y).sum() / spread) if spread else 0.0,
@@ -44,14 +47,13 @@ def slow(gold: list[int], taken: list[int]) -> dict[str, float]:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_all_four_equal_counting_by_hand(seed: int, classes: int):
+def test_all_three_equal_counting_by_hand(seed: int, classes: int):
     generator = np.random.default_rng(seed)
     n = int(generator.integers(2, 60))
     gold = generator.integers(0, classes, n).tolist()
     taken = generator.integers(0, max(1, classes - seed % 2), n).tolist()
     counts = confusion(gold, taken, classes=classes)
     expected = slow(gold, taken)
-    assert accuracy(counts) == pytest.approx(expected["acc"])
     assert balanced_accuracy(counts) == pytest.approx(expected["balanced"])
     assert macro_f1(counts) == pytest.approx(expected["f1"])
     assert matthews(counts) == pytest.approx(expected["mcc"])
@@ -66,9 +68,8 @@ def test_two_classes_follow_the_textbook():
     assert macro_f1(counts) == pytest.approx((12 / 15 + 6 / 9) / 2)
 
 
-def test_the_constant_answer_earns_nothing_but_accuracy():
+def test_the_constant_answer_earns_nothing():
     counts = confusion([0] * 353 + [1] * 734 + [2] * 1347, [2] * 2434, classes=3)  # JNLI's labels
-    assert accuracy(counts) == pytest.approx(0.5534, abs=1e-4)
     assert balanced_accuracy(counts) == pytest.approx(1 / 3)
     assert macro_f1(counts) == pytest.approx(0.2375, abs=1e-4)
     assert matthews(counts) == 0
@@ -82,7 +83,7 @@ def test_all_right_is_one_and_all_swapped_is_minus_one():
 def test_many_matrices_at_once_are_as_each_alone():
     generator = np.random.default_rng(9)
     many = generator.integers(0, 20, size=(50, 3, 3)).astype(float)
-    for figure in (accuracy, balanced_accuracy, macro_f1, matthews):
+    for figure in (balanced_accuracy, macro_f1, matthews):
         assert figure(many) == pytest.approx([float(figure(one)) for one in many])
 
 

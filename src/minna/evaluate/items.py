@@ -7,7 +7,6 @@ item by item and to show each on a page, without the data set and without the mo
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -58,14 +57,6 @@ class Item:
         """The right texts, of an item with an answer in words."""
         assert isinstance(self.gold, tuple)
         return self.gold
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-
-    def as_line(self) -> str:
-        """One line of items/TASK.jsonl, with its line end."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_item(values: Mapping[str, Any], *, where: str = "the report") -> Item:

@@ -39,20 +39,10 @@ def confusion_rows(gold: Sequence[int], predicted: Sequence[int], *, classes: in
     return rows
 
 
-def confusion(gold: Sequence[int], predicted: Sequence[int], *, classes: int) -> Floats:
-    """[C, C] how often a class (row) was taken for another (column)."""
-    return as_matrix(confusion_rows(gold, predicted, classes=classes).sum(axis=0))
-
-
 def as_matrix(cells: Floats) -> Floats:
     """[..., C, C] from [..., C * C]."""
     classes = round(cells.shape[-1] ** 0.5)
     return cells.reshape(*cells.shape[:-1], classes, classes)
-
-
-def accuracy(counts_CC: Floats) -> Floats:
-    """[...] share of right predictions."""
-    return _diagonal(counts_CC).sum(axis=-1) / counts_CC.sum(axis=(-2, -1))
 
 
 def balanced_accuracy(counts_CC: Floats) -> Floats:
