@@ -1,9 +1,10 @@
 """Several reports beside each other, and the refusal where they do not belong beside each other.
 
 Equal names do not make equal questions: with 3 examples of JNLI asked for, a model that reads 256
-tokens is shown 2, and one that reads more is shown all. So in `fixed`, which promises the same questions to every model,
-the very requests must agree (by hash). `compat` makes prompts by each model's own tokens, and a
-chat template is part of the model: there a note says how many prompts differ.
+tokens is shown 2, and one that reads more is shown all. So in `fixed`, which promises the same
+questions to every model, the very requests must agree (by hash). `compat` makes prompts by each
+model's own tokens, and a chat template is part of the model: there a note says how many prompts
+differ.
 """
 
 from __future__ import annotations
