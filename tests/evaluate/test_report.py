@@ -150,7 +150,11 @@ def test_the_page_is_self_contained_readable_on_a_phone_and_escapes_text(
 def test_a_limit_spreads_over_the_split(chain: Chain, tmp_path: Path) -> None:
     settings = EvaluateSettings(limit=7, resamples=10)
     evaluate(chain.model, corpus=chain.corpus, out=tmp_path / "few", settings=settings)
-    rows = (tmp_path / "few" / "items" / "bits_per_byte.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = (
+        (tmp_path / "few" / "items" / "bits_per_byte.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     every = [document.id for document in texts(chain.corpus, split="test")]
     places = [every.index(json.loads(row)["id"]) for row in rows]
     assert places == [number * len(every) // 7 for number in range(7)]

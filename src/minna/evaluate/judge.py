@@ -144,6 +144,7 @@ def judge(
         title=chosen.task.title,
         version=chosen.version.version,
         prompt=chosen.prompt.code,
+        style=chosen.prompt.style,
         shots=max(request.shots for request in prepared.requests),
         n=len(answers),
         main=scores.main,
@@ -161,6 +162,7 @@ def judge(
             **scores.conditions,
             **backend.conditions(),
             "shots_wanted": planned.shots,
+            "bos": "in front" if mode == "fixed" and _has_bos(backend) else "none",
         },
         metrics=scores.metrics,
         cost=Cost(
@@ -174,6 +176,10 @@ def judge(
         ),
     )
     return Judged(task=task, scores=scores)
+
+
+def _has_bos(backend: Backend) -> bool:
+    return backend.coder is not None and bool(backend.coder.bos_ids)
 
 
 def _ask(prepared: Prepared, *, backend: Backend, mode: Mode, store: Store) -> int:

@@ -24,6 +24,7 @@ from minna.evaluate.bits import BITS_PER_BYTE, VERSION, Bits, measure_bits
 from minna.evaluate.judge import Judged, Prepared, judge, prepare
 from minna.evaluate.page import write_page
 from minna.evaluate.plan import Plan, choose_tasks, plan, tell
+from minna.evaluate.records import Mode
 from minna.evaluate.report import (
     Report,
     write_items,
@@ -203,7 +204,7 @@ def _measure(
 def _judge_all(
     subject: Subject, backend: Backend, planned: Plan, *, store: Store, settings: EvaluateSettings
 ) -> list[Judged]:
-    asked = _asked(subject.parent, backend.conditions())
+    asked = _asked(subject.parent, planned.mode, backend.conditions())
     ready: list[Prepared] = []
     problems: dict[str, MinnaError] = {}
     for entry in planned.tasks:
@@ -223,9 +224,10 @@ def _judge_all(
     ]
 
 
-def _asked(parent: Parent, conditions: dict[str, Any]) -> str:
+def _asked(parent: Parent, mode: Mode, conditions: dict[str, Any]) -> str:
     """Who was asked, for the hash of an answer; on how many devices makes no difference."""
-    return canonical([parent.sha256, {k: v for k, v in conditions.items() if k != "ranks"}])
+    how = {name: value for name, value in conditions.items() if name != "ranks"}
+    return canonical([parent.sha256, mode, how])
 
 
 def _count(draft: Draft, bits: Bits | None, results: list[Judged]) -> None:
