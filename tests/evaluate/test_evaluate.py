@@ -355,3 +355,52 @@ def test_a_member_of_a_known_family_that_our_engine_lacks_runs_by_transformers(
     (other / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
     report = run(other, data, tmp_path / "r", tasks=("jblimp",))
     assert report.tasks[0].conditions["backend"] == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "prompt", "word"),
+    [(("jnli-1.1-0.2",), "0.3", "say it once"), (("own.toml",), None, "another name")],
+)
+def test_contradictions_are_refused(model, data, tmp_path, monkeypatch, tasks, prompt, word):
+    example = Path(__file__).resolve().parents[2] / "examples" / "tasks" / "jmmlu-like.toml"
+    own = example.read_text(encoding="utf-8").replace(
+        'name = "jmmlu_like"', 'name = "bits_per_byte"'
+    )
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        run(model, data, tmp_path / "r", tasks=tasks, prompt=prompt)
+    assert word in refused.value.remedy
+
+
+@pytest.mark.parametrize("tasks", [("jnli",), ("mgsm",)])
+def test_ids_outside_the_model_are_named_with_task_and_item(
+    data,
+    tmp_path,
+    tokenizer_file,  # noqa: F811
+    tasks,
+):
+    small = tmp_path / "small"
+    shape = GptNeoXShape(layers=1, width=48, heads=3, ffn=96, context=2048)
+    write_model(small, shape, tokenizer_file, vocab=300)
+    with pytest.raises(DataError, match=rf"{tasks[0]}.*item.*300 rows"):
+        run(small, data, tmp_path / "r", tasks=tasks)
+
+
+def test_a_report_without_a_name_is_refused(model, data):
+    with pytest.raises(ArtifactError, match="name"):
+        run(model, data, Path(), tasks=("jblimp",))
+
+
+def test_a_changed_figure_is_not_compared(model, data, tmp_path, monkeypatch, capsys):
+    from minna.cli.main import main
+
+    for name in "ab":
+        run(model, data, tmp_path / name, tasks=("jblimp",))
+    file = tmp_path / "b" / "items" / "jblimp.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace('"acc": 0.0', '"acc": 1.0'))
+    file.write_text(file.read_text(encoding="utf-8") + "\n")
+    monkeypatch.setattr("sys.argv", ["minna", "compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1 and "jblimp.jsonl" in capsys.readouterr().err

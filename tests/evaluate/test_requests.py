@@ -569,3 +569,10 @@ def test_a_tasks_hash_goes_by_the_chosen_version_and_prompt_alone():
     others = [prompt for prompt in one.task.prompts if prompt == one.prompt]
     fewer = one.task.model_copy(update={"prompts": tuple(others)})
     assert dataclasses.replace(one, task=fewer).sha256() == one.sha256()
+
+
+@pytest.mark.parametrize("template", ["{ q }", "{q.x}", "{q[0]}", "{q!r}", "{q:>3}", "{q }"])
+def test_what_is_nearly_a_field_is_refused(template):
+    document = Document(id="1", fields={"q": "問い"}, answers=("答え",))
+    with pytest.raises(DataError, match="no field"):
+        fill(template, document=document, chosen=make_task())

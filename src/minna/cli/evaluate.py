@@ -200,8 +200,11 @@ def compare(
 
     Example: minna compare build/report-a build/report-b --out build/compared
     """
+    from minna.artifact.verify import verify
     from minna.evaluate import compare as beside
 
+    for report in reports:
+        verify(report)  # a figure changed by hand would be tested like any other
     comparison = beside(reports)
     result, text = comparison.as_json(), comparison.table()
     if out is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from minna.artifact.files import write_text_atomically
+from minna.errors import UsageError
 from minna.evaluate import wording
 from minna.evaluate.bar_chart import Bar, Group, bar_chart
 from minna.evaluate.compared import SIGNIFICANT, Comparison, TaskComparison, verdict
@@ -24,7 +25,20 @@ SUMMARY_NAME = "compare.md"
 
 
 def write_comparison(directory: Path, comparison: Comparison) -> None:
-    """Write compare.html and compare.md into a directory, which is made where it is missing."""
+    """Write compare.html and compare.md into a directory, which is made where it is missing.
+
+    Raises:
+        UsageError: a file, or a folder that holds something else.
+    """
+    strange = directory.is_file() or (
+        directory.is_dir()
+        and any(directory.iterdir())
+        and not (directory / "compare.html").is_file()
+    )
+    if strange:
+        raise UsageError(
+            f"{directory} holds something else than a comparison", remedy="choose another --out"
+        )
     labels = labels_of(comparison)
     shares = [e for e in comparison.tasks if _unit(e) in wording.HUNDREDS]
     others = [e for e in comparison.tasks if e not in shares]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minna.console import progress, warn
-from minna.errors import ArtifactError, UsageError
+from minna.errors import ArtifactError, DataError, UsageError
 from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood
 from minna.evaluate.encode import answer_text, encode_request
 from minna.evaluate.measures import check_metrics
@@ -74,6 +74,7 @@ def prepare(
         max_length=backend.max_length,
     )
     encoded = [_encoded(request, chosen=chosen, backend=backend, mode=mode) for request in requests]
+    _refuse_ids(requests, encoded, limit=backend.id_limit)
     return Prepared(
         planned=planned,
         documents=documents,
@@ -84,6 +85,21 @@ def prepare(
             for request, entry in zip(requests, encoded, strict=True)
         ],
     )
+
+
+def _refuse_ids(
+    requests: Sequence[Request], encoded: Sequence[Encoded], *, limit: int | None
+) -> None:
+    """A tokenizer of another model gives ids this one has no row for."""
+    for request, entry in zip(requests, encoded, strict=True):
+        rows = [candidate.ids for candidate in entry.candidates] or [entry.prompt]
+        highest = max((max(ids) for ids in rows if ids), default=0)
+        if limit is not None and highest >= limit:
+            raise DataError(
+                f"{request.task}: item {request.doc_id!r} has the token id {highest}, and the "
+                f"model's vocabulary has {limit} rows",
+                remedy="the tokenizer is another model's: fetch both again from one place",
+            )
 
 
 def _encoded(request: Request, *, chosen: Chosen, backend: Backend, mode: Mode) -> Encoded:

@@ -79,6 +79,11 @@ def choose_tasks(settings: EvaluateSettings) -> Choice:
         found = [choose(name, prompt=settings.prompt) for name in settings.tasks]
         chosen = [(entry, entry.task.shots) for entry in found]
     _refuse_twins([entry for entry, _ in chosen])
+    if any(entry.task.name == "bits_per_byte" for entry, _ in chosen):
+        raise UsageError(
+            "bits_per_byte is what --corpus measures, and no name for a task of one's own",
+            remedy="give that task another name",
+        )
     shots = _shots(settings, chosen)
     return Choice(
         suite=settings.suite,

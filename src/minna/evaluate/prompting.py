@@ -17,6 +17,7 @@ from minna.evaluate.records import Document
 from minna.evaluate.task import Chosen
 
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NEARLY = re.compile(r"\{\s*[A-Za-z_][A-Za-z0-9_]*\s*(?:[.\[!:][^{}]*)?\}")
 
 
 def question_text(document: Document, *, chosen: Chosen) -> str:
@@ -106,8 +107,21 @@ def fill(template: str, *, document: Document, chosen: Chosen) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _parse(template: str) -> tuple[str, ...]:
-    """Text and field names by turns."""
-    return tuple(_FIELD.split(template))
+    """Text and field names by turns.
+
+    Raises:
+        DataError: braces that are nearly a field, and would stand in the prompt as they are.
+    """
+    parts = tuple(_FIELD.split(template))
+    for text in parts[::2]:
+        near = _NEARLY.search(text)
+        if near:
+            raise DataError(
+                f"a prompt has {near[0]!r}, which is no field: a field is {{name}}, without "
+                "spaces, dots or further braces",
+                remedy="write the column's name alone between the braces",
+            )
+    return parts
 
 
 def _derived(name: str, *, document: Document, chosen: Chosen) -> str:

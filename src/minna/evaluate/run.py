@@ -96,12 +96,17 @@ def _evaluate(
     if artifact.unchanged(out, key=artifact.key_of("report", settings=values, parents=parents)):
         say(f"{out}: this model is evaluated on these data with these settings already")
         return out
-    store = Store(out.with_name(f".{out.name}.answers.jsonl"))
-    with (
-        artifact.writing(out, kind="report", settings=values, parents=parents) as draft,
-        store,
-    ):
-        _measure(draft, subject, ranks, planned, corpus=corpus, store=store, settings=settings)
+    with artifact.writing(out, kind="report", settings=values, parents=parents) as draft:
+        file = out.with_name(f".{out.name}.answers.jsonl")
+        with Store(file) as store:
+            try:
+                _measure(
+                    draft, subject, ranks, planned, corpus=corpus, store=store, settings=settings
+                )
+            except KeyboardInterrupt:
+                if file.is_file():
+                    say(f"stopped; the answers so far are kept: the same command goes on to {out}")
+                raise
     store.remove()  # only now does the report hold everything
     return out
 

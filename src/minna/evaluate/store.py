@@ -40,7 +40,7 @@ class Store:
                 try:
                     row: dict[str, Any] = json.loads(line)
                     self._rows[row.pop("key")] = row
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, AttributeError):
                     # a damaged line costs one answer, which is asked again
                     warn(f"{self._file}: a damaged line is passed over")
         return self

@@ -13,7 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -83,8 +83,8 @@ class Version(_Record):
 class Cap(_Record):
     """How long an answer may be, in tokens, by mode."""
 
-    compat: Literal["gold", "gold+10"] | int = 256
-    fixed: int = 256
+    compat: Literal["gold", "gold+10"] | Annotated[int, Field(ge=1)] = 256
+    fixed: int = Field(default=256, ge=1)
 
 
 class Files(_Record):
@@ -208,6 +208,12 @@ def choose(name: str, *, version: str | None = None, prompt: str | None = None) 
         parts: list[str] = []
     else:
         parts = name.split("-")[1:]
+    for said, place in ((version, 0), (prompt, 1)):
+        if said and len(parts) > place and parts[place] != said:
+            raise UsageError(
+                f"{name} names {parts[place]!r}, and {said!r} is asked for beside it",
+                remedy="say it once",
+            )
     wanted = version or (parts[0] if parts else task.version)
     code = prompt or (parts[1] if len(parts) > 1 else task.prompt)
     versions = {entry.version: entry for entry in task.versions}

@@ -91,6 +91,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def id_limit(self) -> int | None:
+        """One more than the highest id the model has a row for; None where that is not known."""
+        ...
+
+    @property
     def reading(self) -> Reading:
         """What was read so far, and what sharing spared."""
         ...

@@ -103,6 +103,7 @@ class DistributedBackend:
         self.name: str = local.name
         self.coder: Coder | None = local.coder
         self.max_length: int = local.max_length
+        self.id_limit: int | None = local.id_limit
         self.eos_ids: tuple[int, ...] = local.eos_ids
         self.reading = Reading()
 

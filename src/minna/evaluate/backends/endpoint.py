@@ -73,6 +73,7 @@ class EndpointBackend:
         # a scored text is read whole by a server, the token that is only paid for included, and
         # one that must make a token has to have room for that too
         self.max_length: int = (context or self._context()) - 2
+        self.id_limit: int | None = None
         self.reading = Reading()
         self._form: PromptForm | None = None if self.coder else "text"
         self._new_tokens: int | None = None

@@ -53,6 +53,7 @@ class EngineBackend:
         self.coder: Coder | None = coder
         self.max_length = model.decoder.config.context
         self.eos_ids = model.eos_ids
+        self.id_limit: int | None = model.decoder.config.vocab
         self.reading = Reading()
         self._way: Way = way
         self._batch_tokens = batch_tokens or _BATCH_TOKENS[model.device.type]

@@ -70,6 +70,8 @@ class TransformersBackend:
         ends = config.eos_token_id if ends is None else ends
         ends = ends if isinstance(ends, list) else [self.coder.eos_id if ends is None else ends]
         self.eos_ids: tuple[int, ...] = tuple(number for number in ends if number >= 0)
+        rows: Any = self._model.get_input_embeddings()
+        self.id_limit: int | None = int(rows.weight.shape[0])
         self.reading = Reading()
         self._batch_tokens = batch_tokens or _BATCH_TOKENS[self._device.type]
         accepted = inspect.signature(self._model.forward).parameters
