@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
 	$(BIN)/python -m pytest -n 2 --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
 
 test-full: $(VENV)/.installed-dev  ## the tests and the long ones
-	$(BIN)/python -m pytest -n 2 -m "full or not full"
+	$(BIN)/python -m pytest -n 2 -m "full or not full" --hypothesis-profile=default
 
 faults: $(VENV)/.installed-dev  ## only what kills, cuts, fills and corrupts
 	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/artifact tests/corpus

@@ -10,6 +10,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
+
+# What is found by chance must not decide whether a change is green: `make test` draws the same
+# examples every time, `make test-full` new ones (--hypothesis-profile=default).
+settings.register_profile("steady", derandomize=True)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minna.corpus.classes import Kind, kinds
@@ -70,6 +70,7 @@ def plain(text):
 
 
 @given(TEXTS)
+@example([".0."])
 @settings(max_examples=150, deadline=None)
 def test_the_measures_of_a_batch_are_those_of_a_plain_loop_over_each_document(texts):
     seen = profile(texts)

@@ -231,9 +231,9 @@ def _line_sums(piece: Points, spans: Spans, lines: tuple[Int64, Int64]) -> Int64
     lengths = stops - starts
     begins = marks[piece.codes[starts]]
     ends = marks[piece.codes[stops - 1]]
-    dots = (piece.codes[stops - 1] == ord(".")) & (
-        piece.codes[np.maximum(starts, stops - 3)] == ord(".")
-    )
+    dots = np.ones(len(stops), dtype=bool)
+    for back in (1, 2, 3):
+        dots &= piece.codes[np.maximum(starts, stops - back)] == ord(".")
     dots &= lengths >= len("...")
     columns: tuple[npt.NDArray[Any], ...] = (
         np.ones(len(starts), dtype=np.int64),
