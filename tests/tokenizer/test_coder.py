@@ -171,7 +171,8 @@ def test_whatever_ids_come_streamed_and_whole_text_are_the_same(folders, numbers
         # the library says U+FFFD in other places for broken characters, and only there
         theirs = coder._tokenizer.decode(plain, skip_special_tokens=True)
         if "\ufffd" not in theirs:
-            assert coder.decode(ids) == theirs
+            # a text that is nothing but the tokenizer's own first space is "" here and " " there
+            assert coder.decode(ids).lstrip(" ") == theirs.lstrip(" ")
 
 
 _OPEN: dict = {}
