@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import sentencepiece
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.evaluate.toy_models import SHAPE, train_sentencepiece, write_weights
 from tests.runtime.conftest import TEXT
@@ -162,6 +162,7 @@ def test_special_tokens_typed_in_a_text_are_their_ids(byte_folder, piece_folder)
 
 @settings(max_examples=60, deadline=None)
 @given(numbers=st.lists(st.integers(0, 399), max_size=30))
+@example(numbers=[35])  # <0x20>: a space that no Metaspace wrote
 def test_whatever_ids_come_streamed_and_whole_text_are_the_same(folders, numbers):
     for folder in folders:
         coder = cached(folder)
@@ -171,8 +172,7 @@ def test_whatever_ids_come_streamed_and_whole_text_are_the_same(folders, numbers
         # the library says U+FFFD in other places for broken characters, and only there
         theirs = coder._tokenizer.decode(plain, skip_special_tokens=True)
         if "\ufffd" not in theirs:
-            # a text that is nothing but the tokenizer's own first space is "" here and " " there
-            assert coder.decode(ids).lstrip(" ") == theirs.lstrip(" ")
+            assert coder.decode(ids) == theirs
 
 
 _OPEN: dict = {}

@@ -141,9 +141,8 @@ def judge(
             prepared.requests, prepared.encoded, prepared.keys, strict=True
         )
     ]
-    chosen = prepared.planned.chosen
     scores = score_task(
-        chosen,
+        prepared.planned.chosen,
         prepared.documents,
         prepared.requests,
         answers,
@@ -154,15 +153,32 @@ def judge(
         seed=settings.seed,
     )
     _warn(prepared, answers, mode=mode)
-    planned = prepared.planned
-    task = Task(
+    cost = Cost(
+        seconds=round(time.monotonic() - start, 3),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        shared_tokens=max(0, backend.reading.spared - before),
+        new_tokens=sum(answer.new_tokens for answer in answers),
+        requests=len(answers),
+        answered=answered,
+        peak_bytes=peak_bytes(),
+    )
+    task = _task(prepared, scores, backend=backend, mode=mode, cost=cost)
+    return Judged(task=task, scores=scores)
+
+
+def _task(
+    prepared: Prepared, scores: TaskScores, *, backend: Backend, mode: Mode, cost: Cost
+) -> Task:
+    """The task's entry in report.json: figures, and everything they were made by."""
+    planned, chosen = prepared.planned, prepared.planned.chosen
+    return Task(
         name=chosen.task.name,
         title=chosen.task.title,
         version=chosen.version.version,
         prompt=chosen.prompt.code,
         style=chosen.prompt.style,
         shots=max(request.shots for request in prepared.requests),
-        n=len(answers),
+        n=len(prepared.requests),
         main=scores.main,
         data=Data(
             sha256=planned.splits.sha256,
@@ -181,17 +197,8 @@ def judge(
             "bos": "in front" if mode == "fixed" and _has_bos(backend) else "none",
         },
         metrics=scores.metrics,
-        cost=Cost(
-            seconds=round(time.monotonic() - start, 3),
-            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-            shared_tokens=max(0, backend.reading.spared - before),
-            new_tokens=sum(answer.new_tokens for answer in answers),
-            requests=len(answers),
-            answered=answered,
-            peak_bytes=peak_bytes(),
-        ),
+        cost=cost,
     )
-    return Judged(task=task, scores=scores)
 
 
 def _has_bos(backend: Backend) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer.folder import Folder, read_folder
-from minna.tokenizer.load import surrogate
+from minna.tokenizer.load import outside_vocabulary, surrogate
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _PAIR = ("vocab.json", "merges.txt")
@@ -95,8 +95,10 @@ class FastTokenizer:
         self._specials = frozenset(number for number, token in added.items() if token.special)
         self.steps = _read_decoder(json.loads(tokenizer.to_str())["decoder"], files[0])
         self._bytes = [b""] * self.vocab_size
+        self._first = [b""] * self.vocab_size
         for text, number in ids.items():
             self._bytes[number] = self.steps.bytes_of(text)
+            self._first[number] = self.steps.first_bytes_of(text)
 
     def _id(self, role: str) -> int:
         number = self._tokenizer.token_to_id(self.special_texts.get(role, ""))
@@ -182,15 +184,24 @@ class FastTokenizer:
             DataError: an id outside the vocabulary.
         """
         if not 0 <= number < self.vocab_size:
-            raise DataError(
-                f"id {number} is outside the vocabulary of {self.vocab_size} pieces",
-                remedy="use the tokenizer the ids were made with",
-            )
+            raise outside_vocabulary(number, self.vocab_size)
         return self._bytes[number]
 
     def _join(self, ids: Iterable[int]) -> str:
         text = _Text(self.steps)
-        return "".join([text.take(self.token_bytes(number)) for number in ids]) + text.close()
+        return (
+            "".join(
+                [
+                    text.take(self.token_bytes(number), first=self.first_bytes(number))
+                    for number in ids
+                ]
+            )
+            + text.close()
+        )
+
+    def first_bytes(self, number: int) -> bytes:
+        """The bytes of a (known) id that stands in front of a text."""
+        return self._first[number]
 
 
 class FastStream:
@@ -202,7 +213,8 @@ class FastStream:
 
     def feed(self, number: int) -> str:
         """Take one id, return the text that is certain now."""
-        return self._text.take(self._tokenizer.piece_bytes(number))
+        data = self._tokenizer.piece_bytes(number)
+        return self._text.take(data, first=self._tokenizer.first_bytes(number)) if data else ""
 
     def close(self) -> str:
         """The end of the stream: bytes still held back become U+FFFD."""
@@ -227,6 +239,10 @@ class _Steps:
     lead: int = 0
     lead_token: bool = False
 
+    def first_bytes_of(self, text: str) -> bytes:
+        """Of a first token: Metaspace drops the spaces it wrote; a byte that is one stays."""
+        return self.bytes_of(text.replace(self.spaces, "") if self.lead_token else text)
+
     def bytes_of(self, text: str) -> bytes:
         byte = _BYTE.fullmatch(text) if self.byte_pieces else None
         if byte is not None:
@@ -244,10 +260,10 @@ class _Text:
         self._lead = steps.lead
         self._first = steps.lead_token
 
-    def take(self, data: bytes) -> str:
+    def take(self, data: bytes, *, first: bytes) -> str:
+        """Text that is certain now; `first` stands for `data` where nothing came before."""
         if self._first and data:
-            # as the library's Metaspace does it: the first token loses every space in it
-            data, self._first = data.replace(b" ", b""), False
+            data, self._first = first, False
         text = self._utf8.decode(data)
         while self._lead and text:
             if not text.startswith(" "):

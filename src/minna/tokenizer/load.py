@@ -228,10 +228,7 @@ class Tokenizer:
             DataError: an id outside the vocabulary.
         """
         if not 0 <= number < self.vocab_size:
-            raise DataError(
-                f"id {number} is outside the vocabulary of {self.vocab_size} pieces",
-                remedy="use the tokenizer the ids were made with",
-            )
+            raise outside_vocabulary(number, self.vocab_size)
         return self._bytes[number]
 
     def _prepare(self, text: str) -> bytes:
@@ -312,6 +309,14 @@ def _bytes_of(fields: ModelFields, number: int) -> bytes:
             return bytes([int(piece.text[3:5], 16)])
         case PieceType.NORMAL | PieceType.USER_DEFINED | PieceType.UNUSED:
             return piece.text.replace(SPACE, " ").encode()
+
+
+def outside_vocabulary(number: int, size: int) -> DataError:
+    """The error for an id that no piece has."""
+    return DataError(
+        f"id {number} is outside the vocabulary of {size} pieces",
+        remedy="use the tokenizer the ids were made with",
+    )
 
 
 def surrogate(error: UnicodeEncodeError) -> DataError:
