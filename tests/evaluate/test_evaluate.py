@@ -404,3 +404,13 @@ def test_a_changed_figure_is_not_compared(model, data, tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1 and "jblimp.jsonl" in capsys.readouterr().err
+
+
+def test_twins_are_asked_once_and_count_as_answered(model, data, tmp_path):
+    twins = write_all(tmp_path / "data")
+    file = twins / "jblimp" / "validated_minimal_pairs.jsonl"
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    again = json.dumps(json.loads(first) | {"ID": 99}, ensure_ascii=False)
+    file.write_text(file.read_text(encoding="utf-8") + again + "\n", encoding="utf-8")
+    cost = run(model, twins, tmp_path / "r", tasks=("jblimp",)).tasks[0].cost
+    assert cost.answered == cost.requests == 7

@@ -206,7 +206,8 @@ def _has_bos(backend: Backend) -> bool:
 
 
 def _ask(prepared: Prepared, *, backend: Backend, mode: Mode, store: Store) -> int:
-    """Ask what is not in the store; return how many that were."""
+    """Ask what is not in the store; return how many requests that answered (twins count too)."""
+    missing = sum(key not in store for key in prepared.keys)
     pending: dict[str, int] = {}
     for place, key in enumerate(prepared.keys):
         if key not in store:
@@ -224,7 +225,7 @@ def _ask(prepared: Prepared, *, backend: Backend, mode: Mode, store: Store) -> i
         for number, row in found:
             store.put(keys[number], row)
             bar.advance(task)
-    return len(keys)
+    return missing
 
 
 def _refuse_broken(prepared: Prepared, store: Store) -> None:
