@@ -99,7 +99,7 @@ def test_explicit_attention_equals_fused(name):
 
 @pytest.mark.parametrize("masked", ["causal", "documents"])
 def test_explicit_attention_in_blocks_equals_fused_with_gradients(masked):
-    from minna.objectives.causal_lm import document_mask
+    from minna.models.attention import document_mask
 
     shape = GptNeoXShape(layers=1, width=32, heads=2, ffn=32, context=320)
     model = Decoder(shape.decoder(50))

@@ -25,15 +25,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from minna.errors import UsageError
-
-# Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU, in
-# blocks of queries that look only at the keys up to their end. torch's flash attention takes 147 ms
-# there, forward and backward, for 16 rows of 512 (6 heads x 64, bf16, two cores of an EPYC), this
-# 77 ms; but the scores it keeps for the backward pass cost 0.9 GB at 512, so long rows stay flash.
-EXPLICIT_ATTENTION_TOKENS = 256
-_QUERY_BLOCK = 128
-
-Attention = Literal["fused", "explicit"]
+from minna.models.attention import Attention, AttentionKind, choose_attention
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -127,11 +119,10 @@ class Attend(nn.Module):
         self,
         x_BSD: Tensor,
         rotation: tuple[Tensor, Tensor] | None,
-        mask: Tensor | None,
+        attend: Attention,
         cache: LayerCache | None,
-        kind: Attention,
     ) -> Tensor:
-        """Attend within each row (and its cache). `mask` is boolean [.., S, T], True = may look."""
+        """Attend within each row (and its cache), in the way `attend` does it."""
         config = self.config
         B, S, D = x_BSD.shape
         K, head = config.key_value_heads, config.head_width
@@ -146,19 +137,7 @@ class Attend(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)
             q = q.to(k.dtype)  # a cache may keep more precision than the weights
-        dropout = config.dropout if self.training else 0.0
-        if kind == "explicit":
-            attended = explicit_attention(q, k, v, mask=mask, dropout=dropout)
-        else:
-            attended = F.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=mask,
-                dropout_p=dropout,
-                is_causal=mask is None and S > 1,
-                enable_gqa=config.heads != K,
-            )
+        attended = attend(q, k, v)
         out = self.out(attended.transpose(1, 2).reshape(B, S, D).to(x_BSD.dtype))
         return F.dropout(out, config.dropout, self.training)
 
@@ -200,12 +179,11 @@ class Layer(nn.Module):
         self,
         x_BSD: Tensor,
         rotation: tuple[Tensor, Tensor] | None,
-        mask: Tensor | None,
+        attend: Attention,
         cache: LayerCache | None,
-        kind: Attention,
     ) -> Tensor:
         """Add what attention and feed-forward say to the stream."""
-        attended = self.attention(self.attention_norm(x_BSD), rotation, mask, cache, kind)
+        attended = self.attention(self.attention_norm(x_BSD), rotation, attend, cache)
         if self.parallel:
             return x_BSD + attended + self.mlp(self.mlp_norm(x_BSD))
         x_BSD = x_BSD + attended
@@ -221,7 +199,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention_kind: Attention = "fused"
+        self.attention_kind: AttentionKind = "fused"
         self.embed = nn.Embedding(config.vocab, config.width)
         self.positions = (
             nn.Embedding(config.context, config.width) if config.positions == "learned" else None
@@ -244,6 +222,7 @@ class Decoder(nn.Module):
         *,
         positions_BS: Tensor | None = None,
         mask: Tensor | None = None,
+        segments_BS: Tensor | None = None,
         caches: list[LayerCache] | None = None,
     ) -> Tensor:
         """Return the hidden states [B, S, D] after the final norm.
@@ -253,6 +232,8 @@ class Decoder(nn.Module):
             positions_BS: the place of each token in its document; 0, 1, 2, ... when None.
             mask: boolean, broadcastable to [B, H, S, T], True where a token may look; None is
                 causal.
+            segments_BS: the document of each token, when documents of a row must not see each
+                other (causal within each); not beside a mask or caches.
             caches: one per layer; then T counts what they already hold.
         """
         S = tokens_BS.shape[1]
@@ -264,9 +245,15 @@ class Decoder(nn.Module):
                 x_BSD = x_BSD + self.positions(positions_BS)
         x_BSD = F.dropout(x_BSD, self.config.dropout, self.training)
         rotation = self._rotation(S, positions_BS)
+        attend = choose_attention(
+            self.attention_kind if caches is None else "fused",
+            mask=mask,
+            segments_BS=segments_BS,
+            dropout=self.config.dropout if self.training else 0.0,
+        )
         for index, layer in enumerate(self.layers):
             cache = None if caches is None else caches[index]
-            x_BSD = layer(x_BSD, rotation, mask, cache, self.attention_kind)
+            x_BSD = layer(x_BSD, rotation, attend, cache)
         return self.final_norm(x_BSD)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -355,31 +342,3 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     if x.shape[-1] == R:
         return rotated.to(x.dtype)
     return torch.cat((rotated.to(x.dtype), x[..., R:]), dim=-1)
-
-
-def explicit_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float
-) -> Tensor:
-    """softmax(q k^T / sqrt(head)) v with the scores written out, for the compiler to fuse.
-
-    Shapes as in scaled_dot_product_attention: q [B, H, S, head], k and v [B, K, T, head]. `mask`
-    must be causal or stricter: keys after a block of queries are never looked at.
-    """
-    if q.shape[1] != k.shape[1]:
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-        v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
-    S, T = q.shape[2], k.shape[2]
-    pieces: list[Tensor] = []
-    for start in range(0, S, _QUERY_BLOCK):
-        end = min(start + _QUERY_BLOCK, S)
-        seen = T - S + end  # a causal query never looks past its own place
-        if mask is None:
-            ones = torch.ones(end - start, seen, dtype=torch.bool, device=q.device)
-            block = ones.tril(T - S + start)
-        else:
-            block = mask[..., start:end, :seen]
-        scores = (q[:, :, start:end] @ k[:, :, :seen].transpose(-1, -2)).float()
-        scores = (scores * q.shape[-1] ** -0.5).masked_fill(~block, float("-inf"))
-        weights = F.dropout(scores.softmax(dim=-1).to(v.dtype), dropout, training=dropout > 0)
-        pieces.append(weights @ v[:, :, :seen])
-    return torch.cat(pieces, dim=2)

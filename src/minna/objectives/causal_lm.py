@@ -60,7 +60,7 @@ class CausalLM(nn.Module):
         hidden_BSD = model(
             batch["tokens"],
             positions_BS=batch.get("positions"),
-            mask=document_mask(batch["segments"]) if "segments" in batch else None,
+            segments_BS=batch.get("segments"),
         )
         loss = linear_cross_entropy(
             hidden_BSD.flatten(0, 1),
@@ -72,9 +72,3 @@ class CausalLM(nn.Module):
 
     def after_step(self, model: Decoder) -> None:
         """Do nothing: no teacher, no temperature."""
-
-
-def document_mask(segments_BS: Tensor) -> Tensor:
-    """Causal within each document: boolean [B, 1, S, S], True where a token may look."""
-    same_BSS = segments_BS.unsqueeze(2) == segments_BS.unsqueeze(1)
-    return same_BSS.tril().unsqueeze(1)

@@ -21,7 +21,7 @@ from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
 from minna.console import say, warn
 from minna.errors import ArtifactError, TrainingError, UsageError
 from minna.models import Decoder, build, find_family
-from minna.models.decoder import EXPLICIT_ATTENTION_TOKENS
+from minna.models.attention import EXPLICIT_ATTENTION_TOKENS
 from minna.models.trainable import set_trainable
 from minna.objectives import OBJECTIVES
 from minna.recipe.evaluators import bits_per_byte, samples

@@ -16,7 +16,6 @@ import hashlib
 import importlib
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from minna.artifact import replace_file
+from minna.artifact.cache import cache_directory
 from minna.artifact.files import sha256_file
 from minna.console import progress, say
 from minna.errors import DataError, MinnaError
@@ -58,17 +58,6 @@ class PinnedArchive:
                 f"{path} is not {self.filename}: sha256 {found}, expected {self.sha256}",
                 remedy=f"remove it and fetch {self.filename} ({format_bytes(self.bytes)}) again",
             )
-
-
-def cache_directory() -> Path:
-    """Where fetched archives stay: MINNA_CACHE, else the platform's place for caches."""
-    if chosen := os.environ.get("MINNA_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "minna"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "minna"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minna"
 
 
 def fetch(archive: PinnedArchive) -> Path:
