@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from machine import peak_bytes
+
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aozora" / "aozora.tar.xz"
 PIECE = 2000
 
@@ -220,7 +222,10 @@ def measured(
     """Speed over the bytes of text, peak memory of this process and of its largest child."""
     with file.open(encoding="utf-8") as rows:
         size = sum(len(json.loads(row)["text"].encode()) for row in rows)
-    own, children = own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    own, children = (
+        peak_bytes() / 2**20,
+        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+    )
     names: list[str] = []
     if kept:
         from unicodedata import normalize
@@ -242,15 +247,6 @@ def measured(
         "kept": names,
         "dropped": dropped,
     }
-
-
-def own_peak() -> float:
-    """Peak memory of this process in MB; getrusage would count what it inherited at its start."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines = status.read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:

@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from machine import peak_bytes
+
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
 WORK = HERE.parent / "build" / "bench-evaluate"
@@ -323,7 +325,7 @@ def serve(settings: Run, answer: Callable[[Run], Run]) -> None:
     for line in sys.stdin:
         forget_peak()
         done = answer(json.loads(line))
-        print(json.dumps(done | {"peak": peak_mb()}), file=pipe, flush=True)
+        print(json.dumps(done | {"peak": peak_bytes() / 2**20}), file=pipe, flush=True)
 
 
 class Spent:
@@ -441,17 +443,6 @@ def forget_peak() -> None:
     """From here on the peak is that of the task at hand, where the system can do that."""
     if Path("/proc/self/clear_refs").is_file():
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_mb() -> float:
-    """Peak memory of this process in MB."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines = read(status).splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 # --- the tables ------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from machine import peak_bytes, processor
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MINNA_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(work(options) | {"rss": peak_rss()}))
+        print(json.dumps(work(options) | {"rss": peak_bytes()}))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -242,27 +243,6 @@ def setting(options: argparse.Namespace) -> str:
         f"{os.cpu_count()} cores, sentencepiece {version('sentencepiece')}, "
         f"tokenizers {version('tokenizers')}, {processor()}"
     )
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    file = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in (file.read_text(encoding="utf-8").splitlines() if file.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else "unknown processor"
-
-
-def peak_rss() -> int:
-    """Peak resident bytes of this process."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it started us
-        held = status.read_text(encoding="utf-8").partition("VmHWM:")[2]
-        return int(held.split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":
