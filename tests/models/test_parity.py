@@ -9,7 +9,7 @@ import torch
 
 from minna.errors import ArtifactError
 from minna.models import Decoder, find_family
-from minna.models.family import Gpt2Shape, GptNeoXShape
+from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
 
 SHAPES = {
     "gpt2": Gpt2Shape(layers=3, width=48, heads=4, ffn=160, context=40, dropout=0.0),
@@ -29,13 +29,20 @@ SHAPES = {
     "gpt_neox-8k": GptNeoXShape(
         layers=2, width=48, heads=2, ffn=96, context=40, rotary_scaling=4.0
     ),
+    "qwen3": Qwen3Shape(layers=3, width=48, heads=4, ffn=96, context=40),
+    "qwen3-grouped-wide-heads": Qwen3Shape(
+        layers=2, width=40, heads=6, kv_heads=2, head_dim=16, ffn=96, context=40
+    ),
+    "qwen3-tied-scaled": Qwen3Shape(
+        layers=2, width=48, heads=4, kv_heads=1, ffn=96, context=40, tied=True, rotary_scaling=2.0
+    ),
 }
 
 
 def theirs(config, family, state):
-    from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig
+    from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, Qwen3Config
 
-    classes = {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig}
+    classes = {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig, "qwen3": Qwen3Config}
     model = AutoModelForCausalLM.from_config(classes[family.name](**family.config_to_disk(config)))
     disk = family.to_disk(state, config)
     if "embed_out.weight" in disk:
@@ -249,3 +256,85 @@ def test_other_scalings_of_the_rotation_are_refused(change, words):
     config = family.config_to_disk(SHAPES["gpt_neox-8k"].decoder(9))
     with pytest.raises(ArtifactError, match=words):
         family.config_from_disk(config | change)
+
+
+QWEN3 = {
+    "as written": {},
+    "as Qwen's own files spell it": {
+        "rope_parameters": None,
+        "rope_theta": 1000000,
+        "rope_scaling": None,
+        "sliding_window": None,
+        "max_window_layers": 2,
+    },
+    "with biases": {"attention_bias": True},
+    "scaled": {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 5000.0}},
+}
+
+
+@pytest.mark.parametrize("tied", ["tied", "untied"])
+@pytest.mark.parametrize("name", QWEN3)
+def test_a_qwen3_saved_by_transformers_loads_here(name, tied, tmp_path):
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    config = Qwen3Config(
+        vocab_size=64,
+        hidden_size=40,
+        intermediate_size=72,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=64,
+        tie_word_embeddings=tied == "tied",
+        **QWEN3[name],
+    )
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    if name == "as Qwen's own files spell it":
+        file = tmp_path / "config.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        del content["rope_parameters"], content["layer_types"]
+        file.write_text(json.dumps(content | QWEN3[name]), encoding="utf-8")
+    ours = equal_to_transformers(tmp_path, vocab=64)
+    bases = {"scaled": 5000.0, "as Qwen's own files spell it": 1e6}
+    assert ours.config.rotary_base == bases.get(name, 10000.0)
+    assert ours.config.rotary_scaling == (3.0 if name == "scaled" else 1.0)
+    assert (ours.head is None) == (tied == "tied")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"use_sliding_window": True}, "use_sliding_window = True; here it must be False"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
+        ({"hidden_act": "gelu"}, "hidden_act = 'gelu'; here it must be 'silu'"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "must be linear with a factor"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
+        ({"head_dim": None}, "has no 'head_dim'"),
+        ({"num_key_value_heads": None}, "has no 'num_key_value_heads'"),
+    ],
+)
+def test_a_qwen3_that_asks_for_what_we_do_not_do_is_refused(change, words):
+    family = find_family("qwen3")
+    config = family.config_to_disk(SHAPES["qwen3"].decoder(9)) | change
+    config = {name: value for name, value in config.items() if name not in change or value}
+    with pytest.raises(ArtifactError, match=words):
+        family.config_from_disk(config)
+
+
+def test_zero_init_makes_every_layer_the_identity_at_first():
+    shape = Qwen3Shape(layers=2, width=32, heads=2, ffn=32, context=16, residual_init="zero")
+    model = Decoder(shape.decoder(11))
+    model.initialise(seed=0)
+    tokens = torch.arange(11).view(1, 11)
+    expected = model.final_norm(model.embed(tokens))
+    torch.testing.assert_close(model(tokens), expected)
+
+
+def test_a_width_that_heads_do_not_divide_needs_a_head_dim():
+    from minna.errors import UsageError
+
+    with pytest.raises(UsageError, match="width 30 is not a multiple of heads 4"):
+        Qwen3Shape(layers=1, width=30, heads=4, ffn=32).decoder(9)
+    assert Qwen3Shape(layers=1, width=30, heads=4, head_dim=8, ffn=32).decoder(9).head_width == 8

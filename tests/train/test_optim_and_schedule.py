@@ -7,6 +7,8 @@ import torch
 from tests.toys import toy_parts
 from torch import nn
 
+from minna.models import build
+from minna.models.family import Qwen3Shape
 from minna.train.optim import AdamWSettings, Muon, MuonSettings, make_optimisers, orthogonalise
 from minna.train.schedule import Cosine, Linear, StableDecay
 
@@ -29,19 +31,28 @@ def test_muon_moves_as_torchs_own_does(shape):
     torch.testing.assert_close(mine, theirs, rtol=0, atol=0.02)
 
 
-def test_the_fused_matrix_is_orthogonalised_as_the_three_it_is():
+@pytest.mark.parametrize("heights", [(12, 12, 12), (24, 6, 6)])
+def test_the_fused_matrix_is_orthogonalised_as_the_matrices_it_is(heights):
     fused = nn.Parameter(torch.zeros(36, 12))
-    apart = [nn.Parameter(torch.zeros(12, 12)) for _ in range(3)]
-    one = Muon([("layers.0.attention.qkv.weight", fused)], lr=1.0, momentum=0.9, weight_decay=0.0)
-    named = [(f"layers.{i}.attention.out.weight", p) for i, p in enumerate(apart)]
-    three = Muon(named, lr=1.0, momentum=0.9, weight_decay=0.0)
+    apart = [nn.Parameter(torch.zeros(rows, 12)) for rows in heights]
+    how = {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0}
+    name = "layers.0.attention.qkv.weight"
+    one = Muon([(name, fused)], heights={name: heights}, **how)
+    three = Muon([(f"layers.{i}.attention.out.weight", p) for i, p in enumerate(apart)], **how)
     (gradient,) = gradients(fused, 1)
     fused.grad = gradient
-    for parameter, piece in zip(apart, gradient.split(12), strict=True):
+    for parameter, piece in zip(apart, gradient.split(heights), strict=True):
         parameter.grad = piece
     one.step()
     three.step()
     torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in apart]))
+
+
+def test_muon_learns_the_heights_of_fused_matrices_from_the_model():
+    shape = Qwen3Shape(layers=2, width=32, heads=4, kv_heads=2, head_dim=16, ffn=64, context=64)
+    _, muon = make_optimisers(build(shape, vocab=61), settings=MuonSettings(lr=1e-3, matrix_lr=0.1))
+    found = {group["heights"] for group in muon.param_groups if len(group["heights"]) > 1}
+    assert found == {(64, 32, 32)}
 
 
 def test_orthogonalise_brings_singular_values_near_one():

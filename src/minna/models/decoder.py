@@ -39,6 +39,7 @@ class DecoderConfig:
     heads: int
     ffn: int
     kv_heads: int | None = None
+    head_dim: int | None = None
     norm: Literal["layer", "rms"] = "layer"
     norm_eps: float = 1e-5
     positions: Literal["learned", "rotary"] = "rotary"
@@ -54,12 +55,12 @@ class DecoderConfig:
     tied: bool = False
     dropout: float = 0.0
     init_std: float = 0.02
-    residual_init: Literal["plain", "by_depth"] = "by_depth"
+    residual_init: Literal["plain", "by_depth", "zero"] = "by_depth"
     embed_init_std: float | None = None
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail deep inside, or silently give another model."""
-        if self.width % self.heads:
+        if self.head_dim is None and self.width % self.heads:
             raise UsageError(
                 f"width {self.width} is not a multiple of heads {self.heads}",
                 remedy=f"nearest widths are {self.width // self.heads * self.heads} "
@@ -79,8 +80,13 @@ class DecoderConfig:
 
     @property
     def head_width(self) -> int:
-        """Features of one head."""
-        return self.width // self.heads
+        """Features of one head: an equal share of the width, unless `head_dim` frees it."""
+        return self.head_dim or self.width // self.heads
+
+    @property
+    def attention_width(self) -> int:
+        """Features of all query heads: what attention hands to its output matrix."""
+        return self.heads * self.head_width
 
     @property
     def key_value_heads(self) -> int:
@@ -101,15 +107,27 @@ class LayerCache(Protocol):
         ...
 
 
+class FusedLinear(nn.Linear):
+    """Several matrices of one input in one, so that one product does them all.
+
+    `heights` are their rows: what treats a matrix as a whole (Muon) takes them one by one.
+    """
+
+    def __init__(self, width: int, heights: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__(width, sum(heights), bias=bias)
+        self.heights = heights
+
+
 class Attend(nn.Module):
     """Self-attention of one layer, with queries, keys and values in one matrix [q; k; v]."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        inner = config.key_value_heads * config.head_width
-        self.qkv = nn.Linear(config.width, config.width + 2 * inner, bias=config.attention_bias)
-        self.out = nn.Linear(config.width, config.width, bias=config.attention_bias)
+        queries, keys = config.attention_width, config.key_value_heads * config.head_width
+        bias = config.attention_bias
+        self.qkv = FusedLinear(config.width, (queries, keys, keys), bias=bias)
+        self.out = nn.Linear(queries, config.width, bias=bias)
         self.q_norm = self.k_norm = None
         if config.query_key_norm:
             self.q_norm = nn.RMSNorm(config.head_width, eps=config.norm_eps)
@@ -124,9 +142,9 @@ class Attend(nn.Module):
     ) -> Tensor:
         """Attend within each row (and its cache), in the way `attend` does it."""
         config = self.config
-        B, S, D = x_BSD.shape
-        K, head = config.key_value_heads, config.head_width
-        q, k, v = self.qkv(x_BSD).split([D, K * head, K * head], dim=-1)
+        B, S, _ = x_BSD.shape
+        K, head, inner = config.key_value_heads, config.head_width, config.attention_width
+        q, k, v = self.qkv(x_BSD).split([inner, K * head, K * head], dim=-1)
         q = q.view(B, S, config.heads, head).transpose(1, 2)
         k = k.view(B, S, K, head).transpose(1, 2)
         v = v.view(B, S, K, head).transpose(1, 2)
@@ -138,7 +156,7 @@ class Attend(nn.Module):
             k, v = cache.append(k, v)
             q = q.to(k.dtype)  # a cache may keep more precision than the weights
         attended = attend(q, k, v)
-        out = self.out(attended.transpose(1, 2).reshape(B, S, D).to(x_BSD.dtype))
+        out = self.out(attended.transpose(1, 2).reshape(B, S, inner).to(x_BSD.dtype))
         return F.dropout(out, config.dropout, self.training)
 
 
@@ -273,12 +291,15 @@ class Decoder(nn.Module):
         """Draw fresh weights: normal(0, init_std), biases 0, norms 1.
 
         Matrices that write into the residual stream are scaled by 1 / sqrt(2 layers), so that its
-        variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3).
+        variance does not grow with depth (GPT-2, Radford et al. 2019, section 2.3), or begin at 0
+        (`residual_init = "zero"`: every layer starts as the identity).
         """
         generator = torch.Generator().manual_seed(seed)
         by_depth = self.config.init_std
         if self.config.residual_init == "by_depth":
             by_depth /= math.sqrt(2 * self.config.layers)
+        elif self.config.residual_init == "zero":
+            by_depth = 0.0
         for name, parameter in self.named_parameters():
             if "norm" in name:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
@@ -299,7 +320,7 @@ class Decoder(nn.Module):
         """
         weights = sum(p.numel() for p in self.layers.parameters() if p.ndim > 1)
         weights += self.head_weight.numel()
-        return 6 * weights + 6 * self.config.layers * self.config.width * row_tokens
+        return 6 * weights + 6 * self.config.layers * self.config.attention_width * row_tokens
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from minna.errors import UsageError, nearest
 from minna.models.decoder import Decoder, DecoderConfig
-from minna.models.weights import gpt2, gpt_neox
+from minna.models.weights import gpt2, gpt_neox, qwen3
 
 _FORBID = ConfigDict(extra="forbid")
 Size = Annotated[int, Field(gt=0)]
@@ -110,7 +110,65 @@ class GptNeoXShape:
         )
 
 
-ModelShape = Annotated[Gpt2Shape | GptNeoXShape, Field(discriminator="family")]
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Qwen3Shape:
+    """The modern shape, in the layout of Qwen3 (Yang et al. 2025, arXiv:2505.09388).
+
+    RMS norms, a gated feed-forward (three matrices: two thirds of the usual `ffn` cost the same),
+    grouped queries, a norm on every query and key, full rotary positions, no biases. Heads may be
+    of any width: `head_dim` None shares the width among them.
+    """
+
+    family: Literal["qwen3"] = "qwen3"
+    layers: Size
+    width: Size
+    heads: Size
+    kv_heads: Size | None = None
+    head_dim: Size | None = None
+    ffn: Size
+    context: Size = 2048
+    vocab: Size | None = None
+    norm_eps: float = 1e-6
+    rotary_base: float = 10000.0
+    rotary_scaling: float = Field(default=1.0, ge=1)
+    init_std: float = 0.02
+    embed_init_std: float | None = None
+    residual_init: Literal["plain", "by_depth", "zero"] = "by_depth"
+    tied: bool = False
+
+    def decoder(self, vocab: int) -> DecoderConfig:
+        """Return the decoder of this shape for a vocabulary, what was left out written out."""
+        head_dim = self.head_dim
+        if head_dim is None and self.width % self.heads == 0:
+            head_dim = self.width // self.heads
+        return DecoderConfig(
+            vocab=vocab,
+            context=self.context,
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            head_dim=head_dim,
+            ffn=self.ffn,
+            norm="rms",
+            norm_eps=self.norm_eps,
+            positions="rotary",
+            rotary_base=self.rotary_base,
+            rotary_scaling=self.rotary_scaling,
+            activation="silu",
+            mlp="gated",
+            attention_bias=False,
+            mlp_bias=False,
+            query_key_norm=True,
+            tied=self.tied,
+            init_std=self.init_std,
+            embed_init_std=self.embed_init_std,
+            residual_init=self.residual_init,
+        )
+
+
+Shape = Gpt2Shape | GptNeoXShape | Qwen3Shape
+ModelShape = Annotated[Shape, Field(discriminator="family")]
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -164,6 +222,16 @@ FAMILIES = {
         to_disk=gpt_neox.to_disk,
         from_disk=gpt_neox.from_disk,
     ),
+    "qwen3": Family(
+        name="qwen3",
+        model_type="qwen3",
+        auto_class="Qwen3ForCausalLM",
+        parts=_PARTS,
+        config_to_disk=qwen3.config_to_disk,
+        config_from_disk=qwen3.config_from_disk,
+        to_disk=qwen3.to_disk,
+        from_disk=qwen3.from_disk,
+    ),
 }
 
 
@@ -181,7 +249,7 @@ def find_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def build(shape: Gpt2Shape | GptNeoXShape, *, vocab: int) -> Decoder:
+def build(shape: Shape, *, vocab: int) -> Decoder:
     """Build the (uninitialised) decoder of a recipe's `[model]` section.
 
     Args:

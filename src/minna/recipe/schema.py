@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from minna.console import warn
 from minna.errors import UsageError, nearest
-from minna.models.family import Gpt2Shape, GptNeoXShape, ModelShape
+from minna.models.family import FAMILIES, Gpt2Shape, GptNeoXShape, ModelShape, Qwen3Shape
 from minna.objectives import CausalLMSettings
 from minna.settings import merge, with_overrides
 from minna.streams import TextStreamSettings
@@ -88,7 +88,7 @@ class Recipe:
 # Which classes a section may be, for naming the nearest key.
 _SECTIONS: dict[str, tuple[type, ...]] = {
     "tokenizer": (TokenizerSettings,),
-    "model": (Gpt2Shape, GptNeoXShape),
+    "model": (Gpt2Shape, GptNeoXShape, Qwen3Shape),
     "stream": (TextStreamSettings,),
     "objective": (CausalLMSettings,),
     "optim": (AdamWSettings, MuonSettings),
@@ -179,7 +179,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def _explain(item: Any) -> str:
     """Say one pydantic error with the key's path as the user wrote it."""
-    tags = {"gpt2", "gpt_neox", "adamw", "muon", "cosine", "linear", "stable_decay"}
+    tags = {*FAMILIES, "adamw", "muon", "cosine", "linear", "stable_decay"}
     path = [str(part) for part in item["loc"] if part not in tags]
     where = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):

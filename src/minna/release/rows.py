@@ -9,7 +9,7 @@ from minna.artifact import Manifest
 from minna.release.facts import Facts
 from minna.units import format_bytes, format_seconds
 
-_FAMILY_NAMES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX"}
+_FAMILY_NAMES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "qwen3": "Qwen3"}
 _ACTIVATIONS = {"gelu": "GELU", "gelu_tanh": "GELU (tanh)", "silu": "SiLU"}
 _NORMS = {"layer": "LayerNorm", "rms": "RMSNorm"}
 

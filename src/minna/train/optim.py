@@ -3,20 +3,22 @@
 Muon replaces a matrix's momentum by its nearest (semi-)orthogonal matrix, so every direction of the
 weights moves by the same amount (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982). Ours
 differs from torch.optim.Muon in two ways that matter on small machines: matrices of one shape are
-orthogonalised in one batched product instead of one by one, and the fused [q; k; v] matrix is
-treated as the three matrices it is.
+orthogonalised in one batched product instead of one by one, and a fused matrix ([q; k; v], of
+unequal heights when queries share keys) is treated as the matrices it is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+
+from minna.models.decoder import FusedLinear
 
 _FORBID = ConfigDict(extra="forbid")
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -57,6 +59,11 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised; `lr` scales an update whose every singular value is about 1.
 
     A matrix of `rows` x `columns` moves by lr * sqrt(max(1, rows / columns)) a step.
+
+    Args:
+        params: the matrices, by name.
+        lr, momentum, weight_decay: of all of them.
+        heights: name -> rows of each matrix within a fused one.
     """
 
     def __init__(
@@ -66,21 +73,20 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float,
         weight_decay: float,
+        heights: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        groups: list[dict[str, Any]] = []
-        for name, parameter in params:
-            # [q; k; v] of the decoder: three square blocks when heads are not grouped.
-            fused = name.endswith("attention.qkv.weight") and (
-                parameter.shape[0] == 3 * parameter.shape[1]
-            )
-            groups.append({"params": [parameter], "blocks": 3 if fused else 1})
+        heights = heights or {}
+        groups: list[dict[str, Any]] = [
+            {"params": [matrix], "heights": heights.get(name, (matrix.shape[0],))}
+            for name, matrix in params
+        ]
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every matrix once."""
         assert closure is None, "Muon takes no closure"
-        by_shape: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor]]] = defaultdict(list)
+        by_shape: dict[torch.Size, list[tuple[float, Tensor, Tensor]]] = defaultdict(list)
         for group in self.param_groups:
             parameter: Tensor = group["params"][0]
             if parameter.grad is None:
@@ -91,16 +97,15 @@ class Muon(torch.optim.Optimizer):
             momentum: Tensor = state["momentum"]
             momentum.lerp_(parameter.grad, 1 - group["momentum"])
             nesterov = parameter.grad.lerp(momentum, group["momentum"])
-            blocks = nesterov.view(group["blocks"], -1, nesterov.shape[1])
-            by_shape[tuple(blocks.shape[1:])].append((group, blocks))
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            heights = group["heights"]
+            for own, push in zip(parameter.split(heights), nesterov.split(heights), strict=True):
+                by_shape[push.shape].append((group["lr"], own, push))
         for shape, entries in by_shape.items():
-            updates = orthogonalise(torch.cat([blocks for _, blocks in entries]))
-            sizes = [group["blocks"] for group, _ in entries]
+            updates = orthogonalise(torch.stack([push for _, _, push in entries]))
             stretch = max(1.0, shape[0] / shape[1]) ** 0.5
-            for (group, _), update in zip(entries, updates.split(sizes), strict=True):
-                parameter = group["params"][0]
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * stretch)
+            for (lr, own, _), update in zip(entries, updates, strict=True):
+                own.add_(update, alpha=-lr * stretch)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
@@ -146,6 +151,11 @@ def make_optimisers(
             lr=settings.matrix_lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            heights={
+                f"{name}.weight": module.heights
+                for name, module in model.named_modules()
+                if isinstance(module, FusedLinear)
+            },
         )
         optimisers.append(muon)
     for optimiser in optimisers:

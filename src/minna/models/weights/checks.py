@@ -60,3 +60,32 @@ def refuse_features(config: dict[str, Any], unsupported: dict[str, object]) -> N
                 f"config.json asks for {name} = {config[name]!r}; here it must be {neutral!r}",
                 remedy="use a model without it",
             )
+
+
+def rotary_scaling(config: dict[str, Any]) -> float:
+    """Return the factor of linear rotary scaling, 1 without any, in either spelling.
+
+    transformers 5 writes `rope_parameters`, older ones `rope_scaling`.
+
+    Raises:
+        ArtifactError: another kind, a factor that is none, or two spellings that disagree.
+    """
+    factors: dict[str, float] = {}
+    for field in ("rope_parameters", "rope_scaling"):
+        asked: dict[str, Any] = config.get(field) or {}
+        kind = asked.get("rope_type", asked.get("type"))
+        factor = 1.0 if kind in ("default", None) else asked.get("factor")
+        if kind not in ("default", "linear", None) or not isinstance(factor, int | float):
+            raise ArtifactError(
+                f"config.json asks for rotary scaling {asked!r} in {field}; here it must be "
+                "linear with a factor",
+                remedy="use a model with that, or without scaling",
+            )
+        if kind is not None:
+            factors[field] = float(factor)
+    if len(set(factors.values())) > 1:
+        raise ArtifactError(
+            f"config.json scales rotary positions by two factors: {factors!r}",
+            remedy="take out the one the model was not trained with",
+        )
+    return next(iter(factors.values()), 1.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minna.errors import ArtifactError
 from minna.models.decoder import DecoderConfig
-from minna.models.weights.checks import refuse_leftovers, require, take
+from minna.models.weights.checks import refuse_leftovers, require, rotary_scaling, take
 
 _ACTIVATIONS = {
     "gelu": "gelu",
@@ -89,7 +89,7 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
         norm_eps=config.get("layer_norm_eps", 1e-5),
         rotary_fraction=rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
         rotary_base=rope.get("rope_theta", config.get("rotary_emb_base", 10000.0)),
-        rotary_scaling=_scaling(config),
+        rotary_scaling=rotary_scaling(config),
         activation=_ACTIVATIONS[activation],  # pyright: ignore[reportArgumentType]
         residual="parallel" if config.get("use_parallel_residual", True) else "sequential",
         attention_bias=config.get("attention_bias", True),
@@ -97,33 +97,6 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
         dropout=config.get("hidden_dropout", 0.0),
         init_std=config.get("initializer_range", 0.02),
     )
-
-
-def _scaling(config: dict[str, Any]) -> float:
-    """Return the factor of linear rotary scaling, 1 without any.
-
-    Raises:
-        ArtifactError: another kind, a factor that is none, or two spellings that disagree.
-    """
-    factors: dict[str, float] = {}
-    for field in ("rope_parameters", "rope_scaling"):
-        asked: dict[str, Any] = config.get(field) or {}
-        kind = asked.get("rope_type", asked.get("type"))
-        factor = 1.0 if kind in ("default", None) else asked.get("factor")
-        if kind not in ("default", "linear", None) or not isinstance(factor, int | float):
-            raise ArtifactError(
-                f"config.json asks for rotary scaling {asked!r} in {field}; here it must be "
-                "linear with a factor",
-                remedy="use a model with that, or without scaling",
-            )
-        if kind is not None:
-            factors[field] = float(factor)
-    if len(set(factors.values())) > 1:
-        raise ArtifactError(
-            f"config.json scales rotary positions by two factors: {factors!r}",
-            remedy="take out the one the model was not trained with",
-        )
-    return next(iter(factors.values()), 1.0)
 
 
 def to_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
