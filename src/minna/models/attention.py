@@ -4,7 +4,7 @@
 - `explicit`: softmax(q k^T) v written out in blocks, for torch.compile to fuse on CPU.
 - `native`: our own kernel for CPUs with AVX-512 or AMX (minna/native); looks at no pair that a
   document boundary or causality hides.
-- `flex`: torch's flex attention with a block mask, for packed documents on a GPU.
+- `flex`: torch's flex attention for packed documents on a GPU, in a compiled model (flex.py).
 
 Shape letters: B rows, S queries, T keys, H query heads, K key-value heads, all heads `head` wide.
 """
@@ -18,6 +18,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from minna.models.flex import document_attention, document_block_mask
 
 # Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU and
 # there is no native kernel, in blocks of queries that look only at the keys up to their end. The
@@ -44,6 +46,10 @@ def choose_attention(
         segments_BS: the document of each token: causal within each.
         dropout: share of attention weights dropped.
     """
+    if kind == "flex" and _flex_serves(segments_BS, mask=mask, dropout=dropout):
+        assert segments_BS is not None
+        blocks = document_block_mask(document_starts(segments_BS))
+        return partial(document_attention, blocks=blocks)
     if kind == "explicit":
         if segments_BS is not None:
             mask = document_mask(segments_BS)
@@ -51,6 +57,21 @@ def choose_attention(
     if segments_BS is not None:
         mask = document_mask(segments_BS)
     return partial(fused_attention, mask=mask, dropout=dropout)
+
+
+def _flex_serves(segments_BS: Tensor | None, *, mask: Tensor | None, dropout: float) -> bool:
+    """Whether flex attention is both possible and worth it.
+
+    Without documents, causal flash is as fast; in eager mode (compile off, or failed) flex writes
+    out all scores, more than the masked fused attention does; on CPU it has no backward pass.
+    """
+    return (
+        segments_BS is not None
+        and segments_BS.is_cuda
+        and mask is None
+        and not dropout
+        and torch.compiler.is_compiling()
+    )
 
 
 def document_mask(segments_BS: Tensor) -> Tensor:
