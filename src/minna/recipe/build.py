@@ -144,6 +144,8 @@ def build_parts(
     short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
     if numerics.device == "cpu" and numerics.compile == "on" and short:
         model.attention_kind = "explicit"
+    if numerics.device == "cuda" and numerics.compile == "on":
+        model.attention_kind = "flex"  # for rows with documents apart; else causal flash
     shards = TokenShards(tokens, split="train")
     stream = TextStream(
         shards,
