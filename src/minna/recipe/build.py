@@ -39,7 +39,7 @@ from minna.units import format_bytes, format_count, format_seconds
 
 # Settings that may change when a run goes on: they do not touch the weights of steps already done.
 _FREE = {
-    "train": {"steps", "log_every", "evaluate_every", "save_every", "keep"},
+    "train": {"steps", "minutes", "log_every", "evaluate_every", "save_every", "keep"},
     "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
 }
 _HOPED_SHARE = 0.3
@@ -91,8 +91,7 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
     with sole_user(out):
         found = checkpoint.newest_good(out)
         if found is not None:
-            _refuse_other_run(out, settings, inputs)
-            _refuse_fewer_steps(found, recipe)
+            _refuse_shorter_run(found, recipe, before=_refuse_other_run(out, settings, inputs))
         _warn_of_other_tokenizer(recipe, inputs.tokenizer)
         # from here on it is unfinished again, whatever it was before
         (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
@@ -107,7 +106,7 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
             say(line)
         done = train(parts, settings=recipe.train, numerics=numerics, run=out, found=found)
         write_report(out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe))
-        if done.step < recipe.train.steps:
+        if not recipe.train.budget.is_spent(done):
             raise KeyboardInterrupt
         _finish(out, recipe, inputs, parts, done)
     return out
@@ -182,12 +181,19 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
     rows, row = settings.micro_batch_rows, recipe.stream.row_tokens
     parameters = sum(p.numel() for p in parts.model.parameters())
     learning = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
-    total = settings.tokens_per_step * settings.steps
     shards = TokenShards(tokens, split="train")
-    flops = total * parts.flops_per_token
     states = sum(_state_bytes(optimiser) for optimiser in parts.optimisers)
     fixed = 4 * parameters + 4 * learning + states
-    seconds = flops / (numerics.peak * _HOPED_SHARE)
+    hoped = numerics.peak * _HOPED_SHARE / (settings.tokens_per_step * parts.flops_per_token)
+    budget = settings.budget
+    steps = budget.steps if budget.seconds is None else min(budget.steps, budget.seconds * hoped)
+    total = settings.tokens_per_step * steps
+    length = (
+        f"{budget.steps} steps"
+        if budget.seconds is None
+        else f"{format_seconds(budget.seconds)} of training; at {_HOPED_SHARE:.0%} of the matrix "
+        f"peak {format_count(round(steps))} steps"
+    )
     facts = {
         "recipe": f"{recipe.name}: {recipe.description}",
         "model": f"{format_count(parameters)} parameters ({format_count(learning)} learn), "
@@ -196,11 +202,11 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
         f"documents, {shards.bytes / shards.tokens:.2f} bytes per token{_told(shards)}",
         "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
         f"{settings.tokens_per_step} tokens",
-        "run": f"{settings.steps} steps = {format_count(total)} tokens = "
-        f"{total / shards.epoch_tokens:.2f} epochs, {flops:.2e} FLOPs",
+        "run": f"{length} = {format_count(total)} tokens = "
+        f"{total / shards.epoch_tokens:.2f} epochs, {total * parts.flops_per_token:.2e} FLOPs",
         "machine": f"{numerics.device}, {numerics.precision}, compile {numerics.compile}, "
         f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
-        f"at {_HOPED_SHARE:.0%} of it {format_seconds(seconds)}",
+        f"at {_HOPED_SHARE:.0%} of it {format_seconds(steps / hoped)}",
     }
     return [f"{name:<9} {text}" for name, text in facts.items()]
 
@@ -282,14 +288,15 @@ def _refuse_other_kind(out: Path) -> None:
         )
 
 
-def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> None:
-    """Refuse to go on with a run of other settings, or on other text.
+def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> Recipe:
+    """Refuse to go on with a run of other settings, or on other text; return its recipe.
 
     Raises:
         TrainingError: naming every setting, or the input, that differs.
     """
     text = (out / "recipe.toml").read_text(encoding="utf-8")
-    differing = _differences(resolved(check(tomllib.loads(text))), settings)
+    earlier = check(tomllib.loads(text))
+    differing = _differences(resolved(earlier), settings)
     if differing:
         raise TrainingError(
             f"{out} holds a run with other settings: {'; '.join(differing)}",
@@ -302,19 +309,30 @@ def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> N
             f"{out} was trained on another {' and another '.join(changed)} than the one given now",
             remedy="choose another --out for the new one (or remove the run to start again)",
         )
+    return earlier
 
 
-def _refuse_fewer_steps(found: Path, recipe: Recipe) -> None:
+def _refuse_shorter_run(found: Path, recipe: Recipe, *, before: Recipe) -> None:
     """Refuse to end a run before where it stands, which would pass off its weights as finished.
 
     Raises:
         TrainingError: naming both numbers.
     """
-    step = checkpoint.step_of(found)
-    if step > recipe.train.steps:
+    now, train = checkpoint.progress_of(found), recipe.train
+    if now.step > train.steps:
         raise TrainingError(
-            f"the run stands at step {step}, and train.steps is {recipe.train.steps}",
+            f"the run stands at step {now.step}, and train.steps is {train.steps}",
             remedy="give train.steps not below that, or choose another --out",
+        )
+    # a last step may end past the time, so the same minutes as before are always right
+    if (
+        train.minutes is not None
+        and train.minutes != before.train.minutes
+        and now.seconds > 60 * train.minutes
+    ):
+        raise TrainingError(
+            f"the run has had {now.seconds / 60:.2f} minutes, and train.minutes is {train.minutes}",
+            remedy="give train.minutes not below that, or choose another --out",
         )
 
 

@@ -37,6 +37,12 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
 
+    def after_step(self, *, tokens: int, seconds: float) -> Progress:
+        """Return where it stands after one more update."""
+        return Progress(
+            step=self.step + 1, tokens=self.tokens + tokens, seconds=self.seconds + seconds
+        )
+
 
 def save(
     parts: Parts, *, run: Path, progress: Progress, numerics: dict[str, Any], keep: int
@@ -106,9 +112,10 @@ def numerics_of(checkpoint: Path) -> dict[str, Any]:
     return _state(checkpoint)["numerics"]
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return how many updates a checkpoint has behind it."""
-    return int(_state(checkpoint)["step"])
+def progress_of(checkpoint: Path) -> Progress:
+    """Return how much a checkpoint has behind it."""
+    state = _state(checkpoint)
+    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
 
 
 def restore(parts: Parts, *, checkpoint: Path) -> Progress:
@@ -134,7 +141,7 @@ def restore(parts: Parts, *, checkpoint: Path) -> Progress:
             for name, text in state["random"].items()
         }
     )
-    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
+    return progress_of(checkpoint)
 
 
 def load_model_state(checkpoint: Path) -> dict[str, Tensor]:

@@ -16,17 +16,18 @@ from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from minna.console import progress as progress_display
 from minna.console import say
 from minna.errors import TrainingError
 from minna.train import checkpoint
+from minna.train.budget import Budget
 from minna.train.checkpoint import Progress
 from minna.train.log import RunLog
 from minna.train.precision import (
@@ -43,19 +44,25 @@ from minna.train.protocols import Parts
 from minna.train.step import StepResult, take_step, to_device
 from minna.units import format_count, format_seconds
 
+_NO_END = 10**9  # steps of a run that only its minutes end
+_LINES = 20  # of progress over a run, without a terminal
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TrainSettings:
     """How long, in what portions, on what, and how often to look up.
 
     Attributes:
-        steps: updates of the weights.
+        steps: updates of the weights; with `minutes`, at most so many (left out: no limit).
+        minutes: of training, where time is what counts: compiling and steps, not looks and
+            checkpoints. The schedule then follows the time, and a tenth of it is one more look.
         tokens_per_step: targets of one update over all ranks and micro-batches.
         micro_batch_rows: rows of one forward pass on one rank.
         keep: checkpoints kept; two, so that a damaged newest one does not end the run.
     """
 
-    steps: int = Field(ge=1)
+    steps: int = Field(default=_NO_END, ge=1)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tokens_per_step: int = Field(ge=1)
     micro_batch_rows: int = Field(ge=1)
     seed: int = 0
@@ -66,6 +73,18 @@ class TrainSettings:
     evaluate_every: int = Field(default=200, ge=1)
     save_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _end_somewhere(self) -> Self:
+        if self.minutes is None and self.steps == _NO_END:
+            raise ValueError("steps is missing (or minutes, where time is to end the run)")
+        return self
+
+    @property
+    def budget(self) -> Budget:
+        """The end of the run."""
+        seconds = None if self.minutes is None else 60 * self.minutes
+        return Budget(steps=self.steps, seconds=seconds)
 
 
 class _StopSignal:
@@ -134,7 +153,7 @@ def settle_numerics(settings: TrainSettings, *, found: Path | None) -> Numerics:
 def train(
     parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Path, found: Path | None
 ) -> Progress:
-    """Train until `settings.steps`, from wherever the run stands.
+    """Train until the run's steps or minutes are spent, from wherever it stands.
 
     Args:
         parts: model, objective, stream and the rest, put together by the recipe.
@@ -153,56 +172,55 @@ def train(
     parts.objective.to(torch.device(numerics.device))
     model.train()
     torch.manual_seed(settings.seed)
+    budget = settings.budget
     now = Progress()
     if found:
         now = checkpoint.restore(parts, checkpoint=found)
-        say(f"going on from {found.name} of {settings.steps}")
-    if now.step >= settings.steps:
+        say(f"going on from {found.name} of {_length(budget)}")
+    if budget.is_spent(now):
         return now
 
-    position = parts.stream.state_dict()
-    example = to_device(next(parts.stream), torch.device(numerics.device))
-    parts.stream.load_state_dict(position)
-    start = time.monotonic()
-    settled = compile_or_fall_back(parts, example=example, numerics=numerics)
-    # what was settled, not what was hoped for, goes into checkpoints: a resumed run does the same
-    numerics = replace(numerics, compile=settled)
     frozen = digest(parts)
-    if settled == "on":
-        say(f"compiled in {format_seconds(time.monotonic() - start)}")
+    # what was settled, not what was hoped for, goes into checkpoints: a resumed run does the same
+    numerics, compiling = _compile(parts, numerics)
+    if budget.seconds is not None and found is None:  # a resumed run has paid for this already
+        now = Progress(seconds=compiling)
 
     def save() -> None:
         checkpoint.save(parts, run=run, progress=now, numerics=asdict(numerics), keep=settings.keep)
 
     with stop_signals() as stop, RunLog(run, step=now.step) as log, progress_display() as bar:
-        task = bar.add_task("training", total=settings.steps, completed=now.step, note="")
+        unit, whole = ("steps", budget.steps) if budget.seconds is None else ("%", 100)
+        task = bar.add_task(f"training ({unit})", total=whole, note="")
         if now.step == 0:
-            evaluate(parts, log=log, step=0)
-        meter = _Meter(parts, numerics)
-        while now.step < settings.steps and not stop.received:
+            evaluate(parts, log=log, now=now)
+        meter, said, last = _Meter(parts, numerics), now, False
+        while not last and not stop.received:
             start = time.monotonic()
+            before = now
             result = take_step(
-                parts, step=now.step, total=settings.steps, autocast=numerics.autocast()
+                parts, step=now.step, total=budget.total(now), autocast=numerics.autocast()
             )
-            seconds = time.monotonic() - start
-            tokens = parts.micro_batch_tokens * parts.accumulation
-            now = Progress(
-                step=now.step + 1, tokens=now.tokens + tokens, seconds=now.seconds + seconds
+            now = now.after_step(
+                tokens=parts.micro_batch_tokens * parts.accumulation,
+                seconds=time.monotonic() - start,
             )
-            meter.add(tokens, seconds)
-            last = now.step == settings.steps
+            meter.add(now.tokens - before.tokens, now.seconds - before.seconds)
+            last = budget.is_spent(now)
             if now.step % settings.log_every == 0 or now.step == 1 or last:
                 figures = meter.figures(result, now)
                 log.write("train", step=now.step, figures=figures)
                 note = _note(figures)
-                bar.update(task, completed=now.step, note=note)
-                if bar.disable:
-                    _say_sometimes(settings, now, note, last=last)
-            if now.step % settings.evaluate_every == 0 or last:
-                evaluate(parts, log=log, step=now.step)
+                bar.update(task, completed=int(whole * budget.share(now)), note=note)
+                if bar.disable and (last or budget.crosses(said, now, marks=_LINES)):
+                    said = now
+                    say(f"{_place(budget, now)}  {note}")
+            look = budget.is_time_for_a_look(before, now)
+            if now.step % settings.evaluate_every == 0 or look or last:
+                evaluate(parts, log=log, now=now)
             if now.step % settings.save_every == 0 or last or stop.received:
                 save()
-        if stop.received and now.step < settings.steps:
+        if stop.received and not last:
             where = f"saved at step {now.step}" if now.step else "nothing was learned yet"
             say(f"{where}; the same command goes on from there")
     if digest(parts) != frozen:
@@ -211,6 +229,19 @@ def train(
             remedy="this is a bug of minna; please report it with RUN/recipe.toml",
         )
     return now
+
+
+def _compile(parts: Parts, numerics: Numerics) -> tuple[Numerics, float]:
+    """Compile with a batch that is put back; return what was settled, and the seconds it took."""
+    position = parts.stream.state_dict()
+    example = to_device(next(parts.stream), torch.device(numerics.device))
+    parts.stream.load_state_dict(position)
+    start = time.monotonic()
+    settled = compile_or_fall_back(parts, example=example, numerics=numerics)
+    seconds = time.monotonic() - start
+    if settled == "on":
+        say(f"compiled in {format_seconds(seconds)}")
+    return replace(numerics, compile=settled), seconds
 
 
 def digest(parts: Parts) -> str:
@@ -222,17 +253,18 @@ def digest(parts: Parts) -> str:
     return total.hexdigest()
 
 
-def evaluate(parts: Parts, *, log: RunLog, step: int) -> None:
-    """Run every evaluator and log what it found."""
+def evaluate(parts: Parts, *, log: RunLog, now: Progress) -> None:
+    """Run every evaluator and log what it found, and after how much."""
+    spent = {"tokens": float(now.tokens), "seconds": now.seconds}
     with evaluating(parts.model):
         for evaluator in parts.evaluators:
             found = evaluator(parts.model)
             if found.figures:
-                log.write("evaluate", step=step, figures=found.figures)
+                log.write("evaluate", step=now.step, figures={**found.figures, **spent})
                 words = " ".join(f"{name} {value:.4f}" for name, value in found.figures.items())
-                say(f"step {step}: {words}")
+                say(f"step {now.step}: {words}")
             if found.samples:
-                log.write_samples(found.samples, step=step)
+                log.write_samples(found.samples, step=now.step)
 
 
 class _Meter:
@@ -271,9 +303,13 @@ def _note(figures: dict[str, Any]) -> str:
     )
 
 
-def _say_sometimes(settings: TrainSettings, now: Progress, note: str, *, last: bool) -> None:
-    """Without a terminal: some twenty lines over a run, not a bar."""
-    every = max(settings.log_every, settings.steps // 20 // settings.log_every * settings.log_every)
-    if now.step % every == 0 or last:
-        left = now.seconds / now.step * (settings.steps - now.step)
-        say(f"step {now.step}/{settings.steps}  {note}  {format_seconds(left)} left")
+def _length(budget: Budget) -> str:
+    return f"{budget.steps}" if budget.seconds is None else format_seconds(budget.seconds)
+
+
+def _place(budget: Budget, now: Progress) -> str:
+    """Where a run stands, and how long it still takes."""
+    left = f"{format_seconds(budget.seconds_left(now))} left"
+    if budget.seconds is None:
+        return f"step {now.step}/{budget.steps}  {left}"
+    return f"step {now.step}  {budget.share(now):.0%} of {format_seconds(budget.seconds)}  {left}"

@@ -84,7 +84,7 @@ Evaluator = Callable[[nn.Module], Evaluation]
 class LearningRate(Protocol):
     """A schedule: the factor on every peak rate at a step."""
 
-    def scale(self, step: int, total: int) -> float:
+    def scale(self, step: int, total: float) -> float:
         """Return the factor at `step` (from 0) of `total`."""
         ...
 

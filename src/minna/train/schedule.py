@@ -20,7 +20,7 @@ class Cosine:
     warmup: int = Field(default=0, ge=0)
     floor: Fraction = 0.1
 
-    def scale(self, step: int, total: int) -> float:
+    def scale(self, step: int, total: float) -> float:
         """Return the factor on the peak rate at `step` (from 0) of `total`."""
         if step < self.warmup:
             return (step + 1) / self.warmup
@@ -36,7 +36,7 @@ class Linear:
     warmup: int = Field(default=0, ge=0)
     floor: Fraction = 0.0
 
-    def scale(self, step: int, total: int) -> float:
+    def scale(self, step: int, total: float) -> float:
         """Return the factor on the peak rate at `step` (from 0) of `total`."""
         if step < self.warmup:
             return (step + 1) / self.warmup
@@ -56,7 +56,7 @@ class StableDecay:
     decay: Fraction = 0.5
     floor: Fraction = 0.0
 
-    def scale(self, step: int, total: int) -> float:
+    def scale(self, step: int, total: float) -> float:
         """Return the factor on the peak rate at `step` (from 0) of `total`."""
         if step < self.warmup:
             return (step + 1) / self.warmup

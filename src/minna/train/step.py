@@ -30,7 +30,7 @@ class StepResult:
 
 
 def take_step(
-    parts: Parts, *, step: int, total: int, autocast: AbstractContextManager[None]
+    parts: Parts, *, step: int, total: float, autocast: AbstractContextManager[None]
 ) -> StepResult:
     """Do update number `step` (from 0) of `total`.
 
