@@ -18,6 +18,9 @@ from torch import Tensor
 
 IGNORE = -100
 CHUNK_TOKENS = 1024
+# A GPU wants larger products, and has the memory: 0.5 GB of bf16 logits at 32,000 words. Also
+# fewer additions to the fp32 gradient of the head. Our choice by arithmetic, not yet measured.
+GPU_CHUNK_TOKENS = 8192
 
 ChunkLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -53,8 +56,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
-        for start in range(0, hidden_ND.shape[0], CHUNK_TOKENS):
-            rows = slice(start, start + CHUNK_TOKENS)
+        chunk = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
+        for start in range(0, hidden_ND.shape[0], chunk):
+            rows = slice(start, start + chunk)
             hidden = hidden_ND[rows].to(dtype)
             loss, gradient = loss_of(hidden @ weight.T, targets_N[rows])
             total += loss
