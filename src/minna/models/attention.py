@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minna.models.flex import document_attention, document_block_mask
+from minna.native import attention as native
 
 # Rows up to this length attend by explicit softmax(QK^T)V when the model is compiled for CPU and
 # there is no native kernel, in blocks of queries that look only at the keys up to their end. The
@@ -54,6 +55,9 @@ def choose_attention(
         if segments_BS is not None:
             mask = document_mask(segments_BS)
         return partial(explicit_attention, mask=mask, dropout=dropout)
+    if kind == "native" and mask is None and dropout == 0:
+        starts_BS = None if segments_BS is None else document_starts(segments_BS)
+        return partial(native_attention, starts_BS=starts_BS)
     if segments_BS is not None:
         mask = document_mask(segments_BS)
     return partial(fused_attention, mask=mask, dropout=dropout)
@@ -105,6 +109,21 @@ def fused_attention(
         is_causal=mask is None and q.shape[2] > 1,
         enable_gqa=q.shape[1] != k.shape[1],
     )
+
+
+def native_attention(q: Tensor, k: Tensor, v: Tensor, *, starts_BS: Tensor | None) -> Tensor:
+    """Our own kernel where it knows the call, else the fused one; documents from their starts.
+
+    Under autocast it runs in the autocast type, as torch's attention does.
+    """
+    device = q.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    if native.fits(q, k):
+        return native.attention(q, k, v, starts_BS=starts_BS)
+    mask = None if starts_BS is None else document_mask(starts_BS)
+    return fused_attention(q, k, v, mask=mask, dropout=0.0)
 
 
 def explicit_attention(

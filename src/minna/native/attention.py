@@ -47,14 +47,17 @@ class _Call(ctypes.Structure):
     )
 
 
+def knows_head(width: int) -> bool:
+    """Whether heads of this width are known: multiples of 16 up to 256."""
+    return width % _HEAD_STEP == 0 and width <= _HEAD_LIMIT
+
+
 def fits(q: Tensor, k: Tensor) -> bool:
     """Whether the kernel knows this call: its device, type, head width, and a key per query."""
-    head = q.shape[-1]
     return (
         q.device.type == "cpu"
         and q.dtype in _DTYPES
-        and head % _HEAD_STEP == 0
-        and head <= _HEAD_LIMIT
+        and knows_head(q.shape[-1])
         and q.shape[2] == k.shape[2]
         and q.numel() > 0
     )
@@ -219,7 +222,9 @@ def _register() -> torch.library.Library:
     """Make the operators known to torch, once, when this module is read."""
     ours = torch.library.Library("minna", "FRAGMENT")
     tags = (torch.Tag.flexible_layout,)  # any strides are taken: no copies to keep the traced ones
-    ours.define("attention(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)", tags=tags)
+    ours.define(
+        "attention(Tensor q, Tensor k, Tensor v, Tensor? starts) -> (Tensor, Tensor)", tags=tags
+    )
     ours.define(
         "attention_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, "
         "Tensor? starts) -> (Tensor, Tensor, Tensor)",
@@ -229,7 +234,9 @@ def _register() -> torch.library.Library:
     ours.impl("attention_backward", _backward, "CPU")
     torch.library.register_fake("minna::attention", _forward_shapes, lib=ours)
     torch.library.register_fake("minna::attention_backward", _backward_shapes, lib=ours)
-    torch.library.register_autograd("minna::attention", _differentiate, setup_context=_save, lib=ours)
+    torch.library.register_autograd(
+        "minna::attention", _differentiate, setup_context=_save, lib=ours
+    )
     return ours
 
 

@@ -21,8 +21,9 @@ from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
 from minna.console import say, warn
 from minna.errors import ArtifactError, TrainingError, UsageError
 from minna.models import Decoder, build, find_family
-from minna.models.attention import EXPLICIT_ATTENTION_TOKENS
+from minna.models.attention import EXPLICIT_ATTENTION_TOKENS, AttentionKind
 from minna.models.trainable import set_trainable
+from minna.native.attention import knows_head
 from minna.objectives import OBJECTIVES
 from minna.recipe.evaluators import bits_per_byte, samples
 from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
@@ -140,11 +141,7 @@ def build_parts(
             f"train.tokens_per_step asks for {accumulation} micro-batches",
             remedy="raise train.micro_batch_rows or lower train.tokens_per_step",
         )
-    short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
-    if numerics.device == "cpu" and numerics.compile == "on" and short:
-        model.attention_kind = "explicit"
-    if numerics.device == "cuda" and numerics.compile == "on":
-        model.attention_kind = "flex"  # for rows with documents apart; else causal flash
+    model.attention_kind = _attention_kind(model, recipe, numerics)
     shards = TokenShards(tokens, split="train")
     stream = TextStream(
         shards,
@@ -205,10 +202,24 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
         "run": f"{length} = {format_count(total)} tokens = "
         f"{total / shards.epoch_tokens:.2f} epochs, {total * parts.flops_per_token:.2e} FLOPs",
         "machine": f"{numerics.device}, {numerics.precision}, compile {numerics.compile}, "
+        f"{numerics.kernels} kernels, {parts.model.attention_kind} attention, "
         f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
         f"at {_HOPED_SHARE:.0%} of it {format_seconds(steps / hoped)}",
     }
     return [f"{name:<9} {text}" for name, text in facts.items()]
+
+
+def _attention_kind(model: Decoder, recipe: Recipe, numerics: Numerics) -> AttentionKind:
+    """Our own kernel where there is one for this model; else what torch does best."""
+    if numerics.device == "cuda" and numerics.compile == "on":
+        return "flex"  # for rows with documents apart; else causal flash
+    known = knows_head(model.config.head_width) and model.config.dropout == 0
+    if numerics.kernels == "native" and known:
+        return "native"
+    short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
+    if numerics.device == "cpu" and numerics.compile == "on" and short:
+        return "explicit"
+    return "fused"
 
 
 def _told(shards: TokenShards) -> str:

@@ -38,7 +38,7 @@ from minna.train.precision import (
     compile_or_fall_back,
     decide,
     evaluating,
-    pick_device,
+    keep,
 )
 from minna.train.protocols import Parts
 from minna.train.step import StepResult, take_step, to_device
@@ -145,9 +145,7 @@ def settle_numerics(settings: TrainSettings, *, found: Path | None) -> Numerics:
         return decide(
             device=settings.device, precision=settings.precision, compile_=settings.compile
         )
-    before = Numerics(**checkpoint.numerics_of(found))
-    pick_device(before.device)
-    return before
+    return keep(checkpoint.numerics_of(found))
 
 
 def train(

@@ -14,14 +14,15 @@ import importlib.util
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from minna.console import warn
 from minna.errors import UsageError
+from minna.native import attention
 from minna.train.protocols import Batch, Objective, Parts
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -44,12 +45,15 @@ class Numerics:
 
     Attributes:
         peak: FLOP/s of the best of a few matrix products in this precision.
+        kernels: our own where a model has a use for them, or torch's alone (as all runs before
+            there were any).
     """
 
     device: str
     precision: Literal["bf16", "fp32"]
     compile: Literal["on", "off"]
     peak: float
+    kernels: Literal["native", "torch"] = "torch"
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which forward passes run."""
@@ -73,7 +77,35 @@ def decide(*, device: Device, precision: Precision, compile_: Compile) -> Numeri
         precision = "bf16" if pays else "fp32"
     if compile_ == "auto":
         compile_ = "on" if name in ("cpu", "cuda") and compiler_found(name) else "off"
-    return Numerics(device=name, precision=precision, compile=compile_, peak=speeds[precision])
+    return Numerics(
+        device=name,
+        precision=precision,
+        compile=compile_,
+        peak=speeds[precision],
+        kernels="native" if _has_kernels(name, precision) else "torch",
+    )
+
+
+def keep(before: dict[str, Any]) -> Numerics:
+    """Return the arithmetic that a checkpoint names, as far as this machine has it.
+
+    Raises:
+        UsageError: its device is not there.
+    """
+    numerics = Numerics(**before)
+    pick_device(numerics.device)
+    if numerics.kernels == "native" and not _has_kernels(numerics.device, numerics.precision):
+        warn(
+            "this run was trained with our own kernels, which cannot be had now; it goes on with "
+            "torch's (slower, the same numbers within rounding)"
+        )
+        return replace(numerics, kernels="torch")
+    return numerics
+
+
+def _has_kernels(device: str, precision: Literal["bf16", "fp32"]) -> bool:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return device == "cpu" and attention.ready(dtype)
 
 
 def pick_device(device: str) -> str:
