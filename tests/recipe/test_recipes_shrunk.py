@@ -64,6 +64,8 @@ def shrink(name, *, vocab, more=()):
     # rows of the embedding that no token has, where the released model has them
     padded = vocab + (PADDING if whole.model.vocab not in (None, whole.tokenizer.vocab_size) else 0)
     context = max(CONTEXT, whole.model.context * CONTEXT // 1024)
+    if whole.model.family == "qwen3" and whole.model.kv_heads not in (None, whole.model.heads):
+        more = (*more, "model.kv_heads=1")  # both heads share it
     overrides = [
         *SMALL,
         f"model.ffn={round(WIDTH * ratio)}",
@@ -100,6 +102,7 @@ def test_a_shrunk_recipe_trains_exports_loads_in_transformers_and_continues_text
         more = (f"init.from={(tmp_path / 'base').as_posix()}",)
     small = shrink(name, vocab=vocab, more=more)
     kept = {"family", "activation", "residual", "rotary_fraction", "rotary_scaling", "dropout"}
+    kept |= {"tied", "residual_init", "embed_init_std"}
     assert {k: v for k, v in resolved(small)["model"].items() if k in kept} == {
         k: v for k, v in resolved(whole)["model"].items() if k in kept
     }

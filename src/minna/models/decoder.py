@@ -118,6 +118,15 @@ class FusedLinear(nn.Linear):
         self.heights = heights
 
 
+class RmsNorm(nn.RMSNorm):
+    """RMS norm computed in fp32, whatever comes in; torch's has no kernel for bf16 beside fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x / rms(x) * weight over the last dimension, in the type of `x`."""
+        normed = F.rms_norm(x.float(), self.normalized_shape, self.weight.float(), self.eps)
+        return normed.to(x.dtype)
+
+
 class Attend(nn.Module):
     """Self-attention of one layer, with queries, keys and values in one matrix [q; k; v]."""
 
@@ -130,8 +139,8 @@ class Attend(nn.Module):
         self.out = nn.Linear(queries, config.width, bias=bias)
         self.q_norm = self.k_norm = None
         if config.query_key_norm:
-            self.q_norm = nn.RMSNorm(config.head_width, eps=config.norm_eps)
-            self.k_norm = nn.RMSNorm(config.head_width, eps=config.norm_eps)
+            self.q_norm = RmsNorm(config.head_width, eps=config.norm_eps)
+            self.k_norm = RmsNorm(config.head_width, eps=config.norm_eps)
 
     def forward(
         self,
@@ -326,7 +335,7 @@ class Decoder(nn.Module):
 def make_norm(config: DecoderConfig) -> nn.Module:
     """Return the norm that the config names."""
     if config.norm == "rms":
-        return nn.RMSNorm(config.width, eps=config.norm_eps)
+        return RmsNorm(config.width, eps=config.norm_eps)
     return nn.LayerNorm(config.width, eps=config.norm_eps)
 
 
