@@ -183,7 +183,7 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
     for parameter in model.train().parameters():
         parameter.requires_grad_(True)
     numerics = decide(device="cpu", precision="auto", compile_="auto")
-    model.attention_kind = attention_kind(numerics, row_tokens=ROW, documents=options.rows)
+    model.attention_kind = attention_kind(model, row_tokens=ROW, numerics=numerics)
     settings = AdamWSettings(lr=LEARNING_RATE, betas=(0.9, BETA2), weight_decay=DECAY)
     parts = Parts(
         model=model,

@@ -141,7 +141,9 @@ def build_parts(
             f"train.tokens_per_step asks for {accumulation} micro-batches",
             remedy="raise train.micro_batch_rows or lower train.tokens_per_step",
         )
-    model.attention_kind = _attention_kind(model, recipe, numerics)
+    model.attention_kind = attention_kind(
+        model, row_tokens=recipe.stream.row_tokens, numerics=numerics
+    )
     shards = TokenShards(tokens, split="train")
     stream = TextStream(
         shards,
@@ -209,14 +211,14 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
     return [f"{name:<9} {text}" for name, text in facts.items()]
 
 
-def _attention_kind(model: Decoder, recipe: Recipe, numerics: Numerics) -> AttentionKind:
-    """Our own kernel where there is one for this model; else what torch does best."""
+def attention_kind(model: Decoder, *, row_tokens: int, numerics: Numerics) -> AttentionKind:
+    """Return how to train: our own kernel where there is one, else what torch does best."""
     if numerics.device == "cuda" and numerics.compile == "on":
         return "flex"  # for rows with documents apart; else causal flash
     known = knows_head(model.config.head_width) and model.config.dropout == 0
     if numerics.kernels == "native" and known:
         return "native"
-    short = recipe.stream.row_tokens <= EXPLICIT_ATTENTION_TOKENS
+    short = row_tokens <= EXPLICIT_ATTENTION_TOKENS
     if numerics.device == "cpu" and numerics.compile == "on" and short:
         return "explicit"
     return "fused"
