@@ -136,7 +136,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None) -> tuple[Te
 def _forward_shapes(
     q: Tensor, _k: Tensor, _v: Tensor, _starts: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The output as a view of [B, S, H, head], and the log-sum-exp [B, H, S]."""
+    """The output as a view of [B, S, H, head], and log2 of each query's sum of exp, [B, H, S]."""
     B, H, S, _ = q.shape
     return _tokens_first(q), q.new_empty((B, H, S), dtype=torch.float32)
 

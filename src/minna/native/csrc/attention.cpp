@@ -24,7 +24,6 @@ namespace {
 using namespace minna;
 
 constexpr float kLog2e = 1.4426950408889634f;
-constexpr float kLn2 = 0.6931471805599453f;
 constexpr float kNever = 1e30f;  // a log-sum-exp whose every weight is 0, without an infinity
 constexpr int64_t kChunk = 512;  // keys of a forward softmax before it must be rescaled
 
@@ -39,7 +38,7 @@ struct Call {
   const void *query, *key, *value;
   const int32_t* starts;  // [B, S] or null: the first key a query may look at
   void* output;           // [B, S, H, d]
-  float* lse;             // [B, H, S], natural logarithm
+  float* lse;             // log2 of the sum of exp: [B, H, S]
   const void* gradient;
   void *dq, *dk, *dv;  // [B, S, H or K, d]
 };
@@ -176,7 +175,7 @@ struct Forward {
       const __m512 part = _mm512_set1_ps(1 / total[r]);
       for (int64_t f = 0; f < c.d; f += kLanes)
         store16(to + f, _mm512_mul_ps(load16(out + r * c.d + f), part));
-      lse[r] = top[r] * kLn2 + std::log(total[r]);
+      lse[r] = top[r] + std::log2(total[r]);
     }
   }
 
@@ -260,7 +259,7 @@ struct Backward {
             sum = _mm512_fmadd_ps(
                 load16(g + r * c.grad.token + f), load16(o + r * c.out.token + f), sum);
         dot[at + r] = _mm512_reduce_add_ps(sum);
-        lse[at + r] = r < rows ? saved[r] * kLog2e : kNever;
+        lse[at + r] = r < rows ? saved[r] : kNever;
       }
     }
   }
