@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from minna.models import build
-from minna.models.family import Gpt2Shape, GptNeoXShape
+from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
 from minna.objectives import CausalLM
 from minna.streams.shards import Shard
 from minna.streams.text import TextStream, TextStreamSettings
@@ -47,8 +47,12 @@ def toy_parts(
     seed: int = 0,
 ) -> Parts:
     """A 2-layer model with everything around it."""
-    kind = {"gpt_neox": GptNeoXShape, "gpt2": Gpt2Shape}[family]
-    shape = kind(layers=2, width=32, heads=2, ffn=64, context=64, dropout=dropout)
+    size = {"layers": 2, "width": 32, "heads": 2, "ffn": 64, "context": 64}
+    shape = {
+        "gpt_neox": lambda: GptNeoXShape(**size, dropout=dropout),
+        "gpt2": lambda: Gpt2Shape(**size, dropout=dropout),
+        "qwen3": lambda: Qwen3Shape(**size, kv_heads=1),
+    }[family]()
     model = build(shape, vocab=VOCAB)
     model.initialise(seed=seed)
     settings = TextStreamSettings(row_tokens=row_tokens, rows="document_start", attention=attention)

@@ -349,3 +349,16 @@ def test_the_command_line_plans_and_releases(
     assert len(hub.calls) == 2
     wrong = program(*call, "--push", "toy")
     assert "--repo" in str(wrong.exception) and wrong.exit_code != 0
+
+
+def test_the_modern_family_is_released_with_its_shape_on_the_card(
+    chain: Chain, tmp_path: Path
+) -> None:
+    model = make_model(tmp_path / "model", run=chain.run, tokenizer=chain.tokenizer, family="qwen3")
+    out = release(model, reports=[], out=tmp_path / "out")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    for row in ("| architecture | Qwen3 |", "| key-value heads | 2 |", "| head size | 16 |"):
+        assert row in card
+    assert "| activation | SwiGLU |" in card
+    checked = provenance_of(out)
+    assert checked["chain"][0]["kind"] == "model"

@@ -11,6 +11,7 @@ from minna.units import format_bytes, format_seconds
 
 _FAMILY_NAMES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "qwen3": "Qwen3"}
 _ACTIVATIONS = {"gelu": "GELU", "gelu_tanh": "GELU (tanh)", "silu": "SiLU"}
+_GATED = {"gelu": "GEGLU", "gelu_tanh": "GEGLU (tanh)", "silu": "SwiGLU"}
 _NORMS = {"layer": "LayerNorm", "rms": "RMSNorm"}
 
 
@@ -53,6 +54,12 @@ def architecture(facts: Facts) -> list[Row]:
         "sequential": ("逐次(sequential)", "sequential"),
         "parallel": ("並列(parallel)", "parallel"),
     }[c.residual]
+    grouped: list[Row] = []
+    if c.key_value_heads != c.heads:
+        grouped.append(row("キー・バリューヘッド数", "key-value heads", c.key_value_heads))
+    if c.attention_width != c.width:
+        grouped.append(row("ヘッドの次元数", "head size", c.head_width))
+    activation = (_GATED if c.mlp == "gated" else _ACTIVATIONS)[c.activation]
     tied = ("共有", "tied") if c.tied else ("共有しない", "not tied")
     return [
         row("アーキテクチャ", "architecture", family_name(facts)),
@@ -60,11 +67,12 @@ def architecture(facts: Facts) -> list[Row]:
         row("層数", "layers", c.layers),
         row("隠れ層の次元数", "hidden size", c.width),
         row("アテンションヘッド数", "attention heads", c.heads),
+        *grouped,
         row("FFN の次元数", "feed-forward size", c.ffn),
         row("語彙数", "vocabulary", c.vocab),
         row("文脈長(トークン)", "context (tokens)", c.context),
         row("位置表現", "positions", *positions),
-        row("活性化関数", "activation", _ACTIVATIONS[c.activation]),
+        row("活性化関数", "activation", activation),
         row("正規化", "normalisation", _NORMS[c.norm]),
         row("残差接続", "residual", *residual),
         row("入出力の埋め込み", "input and output embeddings", *tied),
