@@ -38,6 +38,7 @@ type_of_kind = {
     "requests": "what a model is asked in one task of an evaluation",
     "report": "an evaluation report",
     "release": "a publishable model dir: card, licence, provenance, checksums",
+    "record": "what a speed run reached, on what machine, and how",
 }
 Kind = Literal[
     "corpus",
@@ -50,6 +51,7 @@ Kind = Literal[
     "requests",
     "report",
     "release",
+    "record",
 ]
 
 

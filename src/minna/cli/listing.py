@@ -11,13 +11,13 @@ from minna.cli.output import JsonOption, emit
 
 def listing(
     what: Annotated[
-        str, typer.Argument(help="recipes, pipelines, sources, tasks or suites.")
+        str, typer.Argument(help="recipes, pipelines, sources, tasks, suites or tracks.")
     ] = "recipes",
     name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List recipes, pipelines, sources of text, evaluation tasks or suites, or print one whole.
+    """List recipes, pipelines, sources, evaluation tasks, suites or tracks, or print one whole.
 
     Example: minna list recipes toy-gpt-neox
     """
@@ -40,6 +40,14 @@ def listing(
         from minna.corpus.sources import DESCRIPTIONS
 
         rows = DESCRIPTIONS if name is None else {name: DESCRIPTIONS.get(name, "not a source")}
+    elif what == "tracks":
+        from minna import speedrun
+
+        if name is not None:
+            track = speedrun.load(name)
+            emit(speedrun.resolved(track), as_json=as_json, text=speedrun.source(name).rstrip())
+            return
+        rows = {n: speedrun.load(n).description for n in speedrun.names()}
     elif what in ("tasks", "suites"):
         if name is not None:
             values, text = _whole(what, name)
@@ -47,7 +55,7 @@ def listing(
             return
         rows = _tasks() if what == "tasks" else _suites()
     else:
-        lists = ["recipes", "pipelines", "sources", "tasks", "suites"]
+        lists = ["recipes", "pipelines", "sources", "tasks", "suites", "tracks"]
         raise UsageError(
             f"there is no list of {what!r}{nearest(what, lists)}",
             remedy=f"lists: {', '.join(lists)}",

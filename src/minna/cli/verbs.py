@@ -13,6 +13,7 @@ from minna.cli import (
     pipeline,
     release,
     requests,
+    speedrun,
     tokenizer,
     train,
 )
@@ -32,4 +33,5 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(evaluate.compare)
     app.command("release")(release.release)
     app.command("generate")(generate.generate)
+    app.command("speedrun")(speedrun.speedrun)
     app.command("inspect")(inspect.inspect)
