@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from minna.models import Decoder, find_family
 from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.native.build import library, switched_off, why_not
 
 TEXT = """吾輩は猫である。名前はまだ無い。
 どこで生れたかとんと見当がつかぬ。
@@ -87,6 +88,22 @@ def models(model_dirs):
 @pytest.fixture(params=SHAPES)
 def model(request, models):
     return models[request.param]
+
+
+@pytest.fixture
+def kernels():
+    """Our kernels; a test of them is skipped where they cannot be built."""
+    if (reason := why_not()) is not None or switched_off():
+        pytest.skip(f"no native kernels here: {reason or 'switched off'}")
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """A machine without our kernels."""
+    monkeypatch.setenv("MINNA_KERNELS", "torch")
+    library.cache_clear()
+    yield
+    library.cache_clear()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def alone(model, request):
     return Engine(model, slots=1).run([request])[0]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "qwen3"])
 @pytest.mark.parametrize("penalty", [1.0, 1.4])
 def test_greedy_answers_equal_transformers_token_for_token(model_dirs, models, name, penalty):
     from transformers import AutoModelForCausalLM
@@ -87,9 +87,16 @@ def test_late_requests_join_while_others_go_on(model):
 
 
 def count_read_tokens(engine):
-    """Count the tokens that pass through the trunk."""
+    """Count the tokens that pass through the trunk, in torch or in the native step."""
     seen = []
     engine._decoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    if (step := engine._step) is not None:
+
+        def counted(tokens, cache):
+            seen.append(len(tokens))
+            return step(tokens, cache)
+
+        engine._step = counted
     return seen
 
 

@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from minna.errors import ArtifactError
+from minna.native.linear import NativeLinear
 from minna.runtime import load_model
 from minna.runtime.load import choose_dtype
-from minna.runtime.pack import PackedLinear, can_pack
+from minna.runtime.pack import PackedLinear, can_pack, has_bf16_instructions
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @pytest.fixture
@@ -41,13 +44,21 @@ def test_logits_equal_transformers_on_the_same_directory(model_dirs, models, nam
     torch.testing.assert_close(logits(models[name]), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernels", ["ours", "torch"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_packed_matrices_compute_what_plain_ones_do(model_dirs, dtype):
+def test_packed_matrices_compute_what_plain_ones_do(request, model_dirs, dtype, kernels):
+    if kernels == "torch":
+        request.getfixturevalue("no_kernels")
+        kind = PackedLinear if can_pack("cpu", DTYPES[dtype]) else torch.nn.Linear
+    elif dtype == "bf16" and not has_bf16_instructions():
+        pytest.skip("no bf16 instructions here")
+    else:
+        request.getfixturevalue("kernels")
+        kind = NativeLinear
     for path in model_dirs.values():
         plain = logits(load_model(path, device="cpu", dtype=dtype, layout="plain"))
         packed = load_model(path, device="cpu", dtype=dtype)
-        if can_pack("cpu", packed.dtype):
-            assert isinstance(packed.decoder.head, PackedLinear)
+        assert isinstance(packed.decoder.head, kind)
         tolerance = {"fp32": 1e-4, "bf16": 0.3}[dtype]
         torch.testing.assert_close(logits(packed), plain, rtol=0.02, atol=tolerance)
 

@@ -82,7 +82,7 @@ def evaluate(
         int | None, typer.Option(help="Tokens read in one call; bounds the memory.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16, int8, int4 or auto.")] = "fp32",
     as_json: JsonOption = False,
 ) -> None:
     """Judge MODEL: Japanese tasks, bits per byte of held-out text, with 95 % intervals.

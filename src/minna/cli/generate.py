@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minna.cli.output import JsonOption, emit
-from minna.errors import DataError, UsageError
+from minna.errors import DataError
 
 if TYPE_CHECKING:
     from minna.runtime.generate import GenerateSettings
@@ -40,7 +40,7 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     samples: Annotated[int, typer.Option(help="Answers per prompt.")] = 1,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16, int8 or int4.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads (default: torch's).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,19 +48,17 @@ def generate(
 
     Example: minna generate build/quickstart/model 吾輩は猫である。 --max-new-tokens 64
     """
-    if dtype not in ("auto", "fp32", "bf16", "fp16"):
-        raise UsageError(f"no dtype {dtype!r}", remedy="use auto, fp32, bf16 or fp16")
     texts = list(_prompts(prompts))
 
     import torch
 
     from minna.runtime.generate import GenerateSettings, default_sampling
     from minna.runtime.generate import generate as run
-    from minna.runtime.load import load_model
+    from minna.runtime.load import check_dtype, load_model
 
     if threads is not None:
         torch.set_num_threads(threads)
-    loaded = load_model(model, dtype=dtype)
+    loaded = load_model(model, dtype=check_dtype(dtype))
     sampling = default_sampling(
         loaded,
         seed=seed,

@@ -159,7 +159,7 @@ def _task(
             "tokens": len(held.tokens.ids),
             "groups": len(np.unique(held.groups)),
             "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.precision,
         },
         metrics=figures.of_model(nats),
         sources={

@@ -63,4 +63,4 @@ class EvaluateSettings:
     resamples: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    dtype: Literal["auto", "fp32", "bf16", "fp16", "int8", "int4"] = "fp32"

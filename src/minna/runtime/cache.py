@@ -5,15 +5,16 @@ transformers joins a longer tensor at every token, so at eight rows it copies 75
 longest active row: nothing is copied. The active rows are kept first, so that a batch of them is a
 slice.
 
-On a CPU the cache is fp32 even under bf16 weights, unless there is AMX: attention of one query over
-250 positions of 8 rows x 12 layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16
-kernel converts as it goes.
+Under the native step (`step.py`) it has the type of the embedding. Elsewhere on a CPU it is fp32 even
+under bf16 weights, unless there is AMX: attention of one query over 250 positions of 8 rows x 12
+layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16 kernel converts as it goes.
 
 Shape letters: B rows of a call, K key-value heads, S new tokens, T positions so far.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from torch import Tensor
 from minna.models.decoder import DecoderConfig, LayerCache
 
 _FIRST_CAPACITY = 256
+
+Addresses = ctypes.Array[ctypes.c_void_p]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +89,23 @@ class KeyValueCache:
         self.lengths = [0] * rows
         self.window = Window(rows=slice(0, 0), starts=(), end=0)
         self._layers = [LayerRows(self) for _ in range(config.layers)]
+        self._addresses: tuple[Addresses, Addresses] | None = None
 
     @property
     def layers(self) -> list[LayerCache]:
         """What the decoder takes as `caches`."""
         return list(self._layers)
+
+    @property
+    def addresses(self) -> tuple[Addresses, Addresses]:
+        """Where the keys and the values of each layer lie, for the native step."""
+        if self._addresses is None:
+            many = ctypes.c_void_p * len(self._layers)
+            self._addresses = (
+                many(*(layer.keys.data_ptr() for layer in self._layers)),
+                many(*(layer.values.data_ptr() for layer in self._layers)),
+            )
+        return self._addresses
 
     @property
     def bytes(self) -> int:
@@ -111,7 +126,7 @@ class KeyValueCache:
         """
         starts = tuple(self.lengths[row] for row in rows)
         end = max(starts) + new
-        self._grow(end)
+        self.reserve(end)
         first, last = rows[0], rows[-1] + 1
         neighbours = list(rows) == list(range(first, last))
         equal = len(set(starts)) == 1
@@ -160,10 +175,11 @@ class KeyValueCache:
         lengths = self.lengths
         lengths[left], lengths[right] = lengths[right], lengths[left]
 
-    def _grow(self, needed: int) -> None:
+    def reserve(self, needed: int) -> None:
         """Double the capacity until `needed` positions fit; at most the context."""
         if needed <= self.capacity:
             return
+        self._addresses = None
         while self.capacity < needed:
             self.capacity *= 2
         self.capacity = max(needed, min(self.capacity, self.config.context))

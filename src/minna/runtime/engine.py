@@ -30,6 +30,7 @@ from minna.runtime.prefix import cluster
 from minna.runtime.request import Event, Request, Result
 from minna.runtime.sampling import draw, penalise
 from minna.runtime.slots import Slots
+from minna.runtime.step import native_step
 
 # A batch of prompts is padded to its longest; beyond a quarter of waste a second call is cheaper.
 _PADDING = 1.25
@@ -51,10 +52,13 @@ class Engine:
         self.model = model
         self._decoder: Decoder = model.decoder
         self._prefill_tokens = prefill_tokens
+        self._step = native_step(model.decoder)
         self._cache = KeyValueCache(
             model.decoder.config,
             rows=slots,
-            dtype=cache_dtype(model.device, model.dtype),
+            dtype=cache_dtype(model.device, model.dtype)
+            if self._step is None
+            else self._step.cache_dtype,
             device=model.device,
         )
         self._slots = Slots(self._cache)
@@ -131,6 +135,16 @@ class Engine:
         """One token for every active row."""
         rows = range(len(self._active))
         new = [answer.ids[-1] for answer in self._active]
+        logits_BV = self._next_logits(new)
+        for row, token in zip(rows, new, strict=True):
+            self._slots.read(row, (token,))
+        return self._choose(logits_BV, self._active)
+
+    def _next_logits(self, new: list[int]) -> Tensor:
+        """Read one token into each active row; logits [B, V] of what follows."""
+        if self._step is not None:
+            return self._step(new, self._cache)
+        rows = range(len(new))
         positions_B1, mask = self._cache.open(rows, new=1)
         hidden_B1D = self._decoder(
             torch.tensor(new, device=self.model.device)[:, None],
@@ -139,9 +153,7 @@ class Engine:
             caches=self._cache.layers,
         )
         self._cache.commit(rows, added=[1] * len(new))
-        for row, token in zip(rows, new, strict=True):
-            self._slots.read(row, (token,))
-        return self._choose(self._decoder.logits(hidden_B1D[:, 0]), self._active)
+        return self._decoder.logits(hidden_B1D[:, 0])
 
     def _admit(self) -> list[Event]:
         """Read waiting prompts into free rows and take the first token of each answer."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -20,12 +20,13 @@ from minna.console import warn
 from minna.errors import ArtifactError, UsageError, nearest
 from minna.models.decoder import Decoder, DecoderConfig, rotary_table
 from minna.models.family import FAMILIES, Family
+from minna.native.quantise import QuantisedKind
 from minna.runtime.pack import has_bf16_instructions, pack
 from minna.runtime.weights import read_json, read_weights
 from minna.tokenizer.coder import AnyTokenizer, open_tokenizer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8", "int4"]
 Layout = Literal["packed", "plain"]
 
 # Below this the weights lie in the processor's cache, overheads decide, and fp32 is as fast.
@@ -58,6 +59,7 @@ class LoadedModel:
         generation: generation_config.json as it is, {} without one.
         manifest: minna.json, or None for a directory that is not ours.
         path: where it was read from; None for a model that was built in memory.
+        bits: what its matrices were rounded to; None where they are of `dtype`.
     """
 
     decoder: Decoder
@@ -66,6 +68,7 @@ class LoadedModel:
     generation: dict[str, Any]
     manifest: Manifest | None = None
     path: Path | None = None
+    bits: QuantisedKind | None = None
 
     @property
     def vocab(self) -> int:
@@ -88,8 +91,13 @@ class LoadedModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of its weights."""
+        """The type it computes in, that of its embedding."""
         return self.decoder.embed.weight.dtype
+
+    @property
+    def precision(self) -> str:
+        """Its weights in a word, for reports: "float32", "bfloat16", "int8", "int4"."""
+        return self.bits or str(self.dtype).removeprefix("torch.")
 
 
 def load_model(
@@ -100,11 +108,14 @@ def load_model(
     Args:
         path: a directory as transformers writes it, with its tokenizer.
         device: "auto" takes cuda, then mps, then cpu.
-        dtype: "auto" is `choose_dtype`'s rule; the type in the file does not matter.
+        dtype: "auto" is `choose_dtype`'s rule; the type in the file does not matter. "int8" and
+            "int4" round the matrices one by one as they are loaded; embeddings and norms stay bf16
+            (fp32 where the processor has no bf16).
         layout: "packed" lays the matrices out for the CPU (faster, cannot be read back), "plain"
             keeps them as they are.
 
     Raises:
+        UsageError: no such dtype, or a plain layout of quantised matrices.
         ArtifactError: not a model dir, of an unknown family, or its weights do not fit its config.
     """
     if not path.is_dir():
@@ -113,9 +124,14 @@ def load_model(
     family = _family_of(config, path)
     warn_misspelt(config, family)
     place = choose_device(device)
+    check_dtype(dtype, layout=layout)
     decoder = build_decoder(config, family, read_weights(path), device=place, dtype=dtype)
     generation = path / "generation_config.json"
-    if layout == "packed":
+    if dtype == "int8" or dtype == "int4":
+        pack(decoder, kind=dtype)
+        for parameter in decoder.parameters():  # and not the angles, which stay fp32
+            parameter.data = parameter.data.to(_beside(place))
+    elif layout == "packed":
         pack(decoder)
     own(decoder)
     return LoadedModel(
@@ -125,6 +141,7 @@ def load_model(
         generation=read_json(generation) if generation.is_file() else {},
         manifest=read_manifest(path) if (path / MANIFEST_NAME).is_file() else None,
         path=path,
+        bits=dtype if dtype == "int8" or dtype == "int4" else None,
     )
 
 
@@ -146,13 +163,41 @@ def build_decoder(
         decoder = Decoder(shape)
     check_shapes(state, decoder, family)
     size = sum(parameter.numel() for parameter in decoder.parameters())
-    kind = choose_dtype(device, parameters=size) if dtype == "auto" else _DTYPES[dtype]
+    kind = choose_dtype(device, parameters=size) if dtype == "auto" else _DTYPES.get(dtype)
     ours = family.from_disk(dict(state), shape)
+    # what will be quantised stays as it is in the file: rounding twice is worse than once
     ours = {name: t.to(device=device, dtype=kind) for name, t in ours.items()}
     decoder.load_state_dict(ours, strict=True, assign=True)
     # the angles stay fp32: in bf16 neighbouring positions beyond 256 become the same
     decoder.cos, decoder.sin = (table.to(device) for table in rotary_table(shape))
     return decoder.eval().requires_grad_(requires_grad=False)
+
+
+def check_dtype(dtype: str, *, layout: Layout = "packed") -> Dtype:
+    """Return the dtype a word means; refuse one that `load_model` does not know, or that a plain layout cannot have.
+
+    Raises:
+        UsageError: see above.
+    """
+    known = get_args(Dtype)
+    if dtype not in known:
+        raise UsageError(
+            f"no dtype {dtype!r}{nearest(dtype, known)}",
+            remedy=f"use {', '.join(known[:-1])} or {known[-1]}",
+        )
+    if layout == "plain" and dtype in ("int8", "int4"):
+        raise UsageError(
+            f"{dtype} matrices cannot be read back, trained or compared (layout 'plain')",
+            remedy="load the model in fp32 or bf16 for that",
+        )
+    return cast("Dtype", dtype)
+
+
+def _beside(device: torch.device) -> torch.dtype:
+    """The type of what is not quantised: embeddings, norms, and what passes between matrices."""
+    if device.type == "cpu":
+        return torch.bfloat16 if has_bf16_instructions() else torch.float32
+    return choose_dtype(device, parameters=BF16_PARAMETERS)
 
 
 def own(decoder: Decoder) -> None:

@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minna.models.decoder import Decoder
+from minna.native.linear import LinearKind, NativeLinear, decode_library
+from minna.native.quantise import QuantisedKind, QuantisedLinear
+
+Bits = QuantisedKind
+Make = Callable[[Tensor, Tensor | None], nn.Module]
 
 _X86 = ("x86_64", "amd64")
+_BITS: dict[torch.dtype, LinearKind] = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
 class PackedLinear(nn.Module):
@@ -48,23 +55,43 @@ def has_bf16_instructions() -> bool:
     return has_tiles() or bool(_cpu()._is_avx512_bf16_supported())  # noqa: SLF001
 
 
-def pack(decoder: Decoder) -> Decoder:
+def pack(decoder: Decoder, *, kind: Bits | None = None) -> Decoder:
     """Replace the decoder's matrices by packed ones, in place; they cannot be read back.
 
-    Does nothing where packing is not possible. One matrix is in memory twice at a time, no more. A
-    tied head gets a packed matrix of its own beside the embedding.
+    Does nothing where packing is not possible, but for int8 and int4, which are always. One matrix
+    is in memory twice at a time, no more. A tied head gets a packed matrix of its own beside the
+    embedding.
+
+    Args:
+        decoder: in the type it computes in.
+        kind: bits of the weights; those of the decoder's type when None.
     """
     weight = decoder.embed.weight
-    if not can_pack(weight.device.type, weight.dtype):
+    make = _maker(weight, kind)
+    if make is None:
         return decoder
-    tied = decoder.head is None
+    # a head in 4 bits costs more quality than all layers together, and is a fifth of the weights
+    make_head = make if kind != "int4" else _maker(weight, "int8")
+    head = weight if decoder.head is None else decoder.head.weight
+    bias = None if decoder.head is None else decoder.head.bias
+    assert make_head is not None, "who can make int4 can make int8"
+    decoder.head = make_head(head, bias)  # pyright: ignore[reportAttributeAccessIssue]
     for parent in list(decoder.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, PackedLinear(child.weight, child.bias))
-    if tied:
-        decoder.head = PackedLinear(weight, None)  # pyright: ignore[reportAttributeAccessIssue]
+                setattr(parent, name, make(child.weight, child.bias))
     return decoder
+
+
+def _maker(weight: Tensor, kind: Bits | None) -> Make | None:
+    """What makes a layer of those bits here, beside an embedding `weight`."""
+    bits = kind or _BITS.get(weight.dtype)
+    slow = bits == "bf16" and not has_bf16_instructions()
+    if weight.device.type == "cpu" and bits and not slow and decode_library() is not None:
+        return functools.partial(NativeLinear, kind=bits)
+    if kind is not None:
+        return functools.partial(QuantisedLinear, kind=kind)
+    return PackedLinear if can_pack(weight.device.type, weight.dtype) else None
 
 
 @functools.cache

@@ -63,7 +63,7 @@ class EngineBackend:
         return {
             "backend": self.name,
             "device": self.model.device.type,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": self.model.precision,
             "way": self._way,
             "torch": torch.__version__,
         }

@@ -201,6 +201,11 @@ class TransformersBackend:
 
 def _open(path: Path, *, device: torch.device, dtype: Dtype) -> Any:
     """Load the model, and refuse weights that transformers would draw at random."""
+    if dtype not in ("auto", *_DTYPES):
+        raise UsageError(
+            f"the transformers backend has no {dtype} weights",
+            remedy="use --backend minna, or --dtype bf16",
+        )
     try:
         from transformers import AutoConfig, AutoModelForCausalLM
     except ImportError as error:
