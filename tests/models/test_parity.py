@@ -338,3 +338,12 @@ def test_a_width_that_heads_do_not_divide_needs_a_head_dim():
     with pytest.raises(UsageError, match="width 30 is not a multiple of heads 4"):
         Qwen3Shape(layers=1, width=30, heads=4, ffn=32).decoder(9)
     assert Qwen3Shape(layers=1, width=30, heads=4, head_dim=8, ffn=32).decoder(9).head_width == 8
+
+
+def test_llama_cpp_has_a_name_for_every_tensor_of_the_modern_family():
+    gguf = pytest.importorskip("gguf")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, 2)
+    family = find_family("qwen3")
+    model = Decoder(SHAPES["qwen3-grouped-wide-heads"].decoder(9))
+    disk = family.to_disk(model.state_dict(), model.config)
+    assert all(names.get_name(name, try_suffixes=(".weight",)) for name in disk)
