@@ -210,7 +210,8 @@ def train_peer(task: Task, *, mode: str, at_once: int, total: int) -> dict[str, 
         "optimiser": str(arguments.optim),
         "compile_and_warmup_seconds": round(moments["begin"] - start, 2),
         "micro_batch_rows": at_once,
-        "loss": outcome.training_loss,
+        # Trainer divides the losses of row - 1 targets by row
+        "loss": outcome.training_loss * scale.row / (scale.row - 1),
     }
 
 
