@@ -92,7 +92,7 @@ void soften(
     most = _mm512_mask_max_ps(most, lanes(c), most, load16(scores + c));
   const float before = top;
   top = std::max(top, _mm512_reduce_max_ps(most) * scale);
-  shrink = std::exp2(before - top);
+  shrink = before > -kNever ? std::exp2(before - top) : 0;
   const __m512 factor = _mm512_set1_ps(scale), shift = _mm512_set1_ps(top);
   __m512 sum = _mm512_setzero_ps();
   for (int64_t c = 0; c < from; c += kLanes) store16(weights + c, _mm512_setzero_ps());
