@@ -298,8 +298,9 @@ def summary(result: dict[str, Any]) -> str:
             if "tokens_per_second" not in row:
                 continue
             share, memory, loss = (row.get(k) for k in ("share_of_peak", "memory_bytes", "loss"))
+            bits = f", {row['bits_per_byte']:.4f} bits/byte" if "bits_per_byte" in row else ""
             lines.append(
-                f"| {name} | {row['what']} | {row['tokens_per_second']:,.0f} "
+                f"| {name} | {row['what']}{bits} | {row['tokens_per_second']:,.0f} "
                 f"| {'' if share is None else f'{share:.1%}'} "
                 f"| {'' if memory is None else f'{memory / 1e9:.1f}'} "
                 f"| {'' if loss is None else f'{loss:.4f}'} |"
