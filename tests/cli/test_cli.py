@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.cli.toy_track import write_track
 from tests.conftest import ROOT
 from tests.evaluate.made_data import write_all
 from tests.test_chain import FAST
@@ -20,7 +21,7 @@ from minna.cli.main import main
 VERBS = [
     "corpus mix",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
-    "list", "train", "export", "evaluate", "compare", "requests", "release", "generate", "inspect",
+    "list", "speedrun", "train", "export", "evaluate", "compare", "requests", "release", "generate", "inspect",
 ]  # fmt: skip
 
 
@@ -137,11 +138,13 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     )
     (tmp_path / "work.txt").write_bytes(work.encode("cp932"))
     subprocess.run([sys.executable, "-m", "tarfile", "-c", "aozora.tar.xz", "work.txt"], check=True)
+    write_track(tmp_path, name="tiny")
     small = " ".join(FAST)
     replaced = {
         "corpus build tatoeba": "corpus build local --from TEXTS --documents line",
         "corpus build local --from TEXTS ": "corpus build local --from TEXTS --documents line ",
         "--vocab-size 4096": "--vocab-size 420",
+        "--track cpu-10min-tatoeba": "--track tiny.toml",
     }
     done = 0
     for line in commands("README.md"):
