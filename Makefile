@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
+.PHONY: help demo test test-full faults lint format bench-train bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,7 +31,7 @@ demo: $(VENV)/.installed  ## from raw Japanese text to a released GPT (about ten
 
 test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 -rs --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
 
 test-full: $(VENV)/.installed-dev  ## the tests and the long ones
 	$(BIN)/python -m pytest -n 2 -m "full or not full" --hypothesis-profile=default
@@ -53,6 +53,9 @@ bench-train: $(VENV)/.installed  ## training speed and memory beside transformer
 	$(PYTHON) -m venv $(VENV)-bench-train
 	$(VENV)-bench-train/bin/python -m pip install --quiet -c constraints.txt -r bench/env/train.txt
 	$(BIN)/python bench/bench_train.py --peer-python $(VENV)-bench-train/bin/python
+
+bench-attention: $(VENV)/.installed  ## our attention beside torch's, forward and backward, shape by shape
+	$(BIN)/python bench/bench_attention.py
 
 bench-generate: $(VENV)/.installed  ## generation speed and memory beside transformers generate
 	$(PYTHON) -m venv $(VENV)-bench-generate
