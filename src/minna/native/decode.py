@@ -6,6 +6,10 @@ import ctypes
 
 from minna.native.linear import Matrix
 
+_SIZES = (
+    *("layers", "width", "heads", "kv_heads", "head", "ffn", "vocab", "context", "rotated"),
+    *("rms", "activation", "parallel", "embed_kind", "cache_kind"),
+)
 _LONG, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
 
@@ -35,13 +39,7 @@ class Model(ctypes.Structure):
     """`struct Model`."""
 
     _fields_ = (
-        *(
-            (name, _LONG)
-            for name in (
-                "layers width heads kv_heads head ffn vocab context rotated "
-                "rms activation parallel embed_kind cache_kind"
-            ).split()
-        ),
+        *((name, _LONG) for name in _SIZES),
         ("eps", ctypes.c_double),
         ("embed", _POINTER),
         ("positions", _POINTER),

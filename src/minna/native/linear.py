@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from minna.native.build import library
-from minna.native.quantise import quantise
+from minna.native.quantise import QuantisedKind, quantise
 
 LinearKind = Literal["fp32", "bf16", "int8", "int4"]
 
 _NUMBER = {"fp32": 0, "bf16": 1, "int8": 2, "int4": 3}
+_ROUNDED: dict[str, QuantisedKind] = {"int8": "int8", "int4": "int4"}
 _OF_TENSOR = {torch.float32: 0, torch.bfloat16: 1}
 _BLOCK = 32
 
@@ -79,8 +80,8 @@ class NativeLinear(nn.Module):
 
     def _pack(self, weight: Tensor) -> None:
         number, to = _NUMBER[self.kind], self.data.data_ptr()
-        if self.kind == "int8" or self.kind == "int4":
-            rounded = quantise(weight, kind=self.kind)
+        if (kind := _ROUNDED.get(self.kind)) is not None:
+            rounded = quantise(weight, kind=kind)
             groups = rounded.scales.shape[1]
             self._kernels.pack_groups(
                 number,

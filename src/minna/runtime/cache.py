@@ -5,9 +5,10 @@ transformers joins a longer tensor at every token, so at eight rows it copies 75
 longest active row: nothing is copied. The active rows are kept first, so that a batch of them is a
 slice.
 
-Under the native step (`step.py`) it has the type of the embedding. Elsewhere on a CPU it is fp32 even
-under bf16 weights, unless there is AMX: attention of one query over 250 positions of 8 rows x 12
-layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16 kernel converts as it goes.
+Under the native step (`step.py`) it has the type of the embedding. Elsewhere on a CPU it is fp32
+even under bf16 weights, unless there is AMX: attention of one query over 250 positions of 8 rows x
+12 layers costs 18 ms in bf16 there and 7.6 ms in fp32, since torch's bf16 kernel converts as it
+goes.
 
 Shape letters: B rows of a call, K key-value heads, S new tokens, T positions so far.
 """

@@ -33,6 +33,7 @@ Layout = Literal["packed", "plain"]
 BF16_PARAMETERS = 30_000_000
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_BITS: dict[str, QuantisedKind] = {"int8": "int8", "int4": "int4"}
 # What transformers writes into every config.json and no decoder reads.
 _COMMON_KEYS = frozenset(
     """
@@ -127,8 +128,9 @@ def load_model(
     check_dtype(dtype, layout=layout)
     decoder = build_decoder(config, family, read_weights(path), device=place, dtype=dtype)
     generation = path / "generation_config.json"
-    if dtype == "int8" or dtype == "int4":
-        pack(decoder, kind=dtype)
+    bits = _BITS.get(dtype)
+    if bits is not None:
+        pack(decoder, kind=bits)
         for parameter in decoder.parameters():  # and not the angles, which stay fp32
             parameter.data = parameter.data.to(_beside(place))
     elif layout == "packed":
@@ -141,7 +143,7 @@ def load_model(
         generation=read_json(generation) if generation.is_file() else {},
         manifest=read_manifest(path) if (path / MANIFEST_NAME).is_file() else None,
         path=path,
-        bits=dtype if dtype == "int8" or dtype == "int4" else None,
+        bits=bits,
     )
 
 
@@ -174,10 +176,10 @@ def build_decoder(
 
 
 def check_dtype(dtype: str, *, layout: Layout = "packed") -> Dtype:
-    """Return the dtype a word means; refuse one that `load_model` does not know, or that a plain layout cannot have.
+    """Return the dtype a word means.
 
     Raises:
-        UsageError: see above.
+        UsageError: `load_model` does not know it, or a plain layout cannot have it.
     """
     known = get_args(Dtype)
     if dtype not in known:
@@ -185,7 +187,7 @@ def check_dtype(dtype: str, *, layout: Layout = "packed") -> Dtype:
             f"no dtype {dtype!r}{nearest(dtype, known)}",
             remedy=f"use {', '.join(known[:-1])} or {known[-1]}",
         )
-    if layout == "plain" and dtype in ("int8", "int4"):
+    if layout == "plain" and dtype in _BITS:
         raise UsageError(
             f"{dtype} matrices cannot be read back, trained or compared (layout 'plain')",
             remedy="load the model in fp32 or bf16 for that",

@@ -101,23 +101,29 @@ inline void store(bf16* at, __mmask16 mask, __m512 v) {
   _mm256_mask_storeu_epi16(at, mask, narrow(v));
 }
 
-// One query [head] over `count` keys and values; `scores` has room for count + 16.
-template <class T>
+// One query [head] over `count` keys and values; `scores` has room for count + 16. WHOLE: the head
+// is whole vectors of 16, so nothing is masked.
+template <class T, bool WHOLE>
 void attend(
     const float* query, const T* keys, const T* values, int64_t count, int64_t head, float* scores,
     float* out) {
+  const auto mask_at = [&](int64_t c) { return WHOLE ? __mmask16(0xffff) : first(head - c); };
   const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(float(head)));
   __m512 top = _mm512_set1_ps(-INFINITY);
   for (int64_t t = 0; t < count; t += 16) {
     __m512 part[16];
     const int64_t here = std::min<int64_t>(16, count - t);
-    for (int64_t i = 0; i < 16; ++i) {
-      part[i] = _mm512_setzero_ps();
-      if (i >= here) continue;
-      const T* key = keys + (t + i) * head;
-      for (int64_t c = 0; c < head; c += 16) {
-        const __mmask16 mask = first(head - c);
-        part[i] = _mm512_fmadd_ps(load(key + c, mask), load(query + c, mask), part[i]);
+    for (auto& v : part) v = _mm512_setzero_ps();
+    for (int64_t c = 0; c < head; c += 16) {
+      const __m512 q = load(query + c, mask_at(c));
+      const T* key = keys + t * head + c;
+      if (here == 16) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < 16; ++i)
+          part[i] = _mm512_fmadd_ps(load(key + i * head, mask_at(c)), q, part[i]);
+      } else {
+        for (int64_t i = 0; i < here; ++i)
+          part[i] = _mm512_fmadd_ps(load(key + i * head, mask_at(c)), q, part[i]);
       }
     }
     const __m512 score = _mm512_mask_mov_ps(
@@ -134,21 +140,24 @@ void attend(
     total = _mm512_add_ps(total, weight);
   }
   const __m512 share = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(total));
-  for (int64_t c = 0; c < head; c += 16) {
-    const __mmask16 mask = first(head - c);
-    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                     _mm512_setzero_ps()};
-    int64_t t = 0;
-    for (; t + 4 <= count; t += 4)
-      for (int64_t i = 0; i < 4; ++i)
-        sum[i] = _mm512_fmadd_ps(
-            load(values + (t + i) * head + c, mask), _mm512_set1_ps(scores[t + i]), sum[i]);
-    for (; t < count; ++t)
-      sum[0] =
-          _mm512_fmadd_ps(load(values + t * head + c, mask), _mm512_set1_ps(scores[t]), sum[0]);
-    const __m512 all =
-        _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]));
-    _mm512_mask_storeu_ps(out + c, mask, _mm512_mul_ps(all, share));
+  for (int64_t c = 0; c < head; c += 64) {  // 64 features side by side: as many chains of sums
+    const int64_t vectors = std::min<int64_t>(4, (head - c + 15) / 16);
+    __m512 sum[4];
+    for (auto& v : sum) v = _mm512_setzero_ps();
+    const T* value = values + c;
+    for (int64_t t = 0; t < count; ++t, value += head) {
+      const __m512 weight = _mm512_set1_ps(scores[t]);
+      if (WHOLE && vectors == 4) {
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < 4; ++i)
+          sum[i] = _mm512_fmadd_ps(load(value + 16 * i, 0xffff), weight, sum[i]);
+      } else {
+        for (int64_t i = 0; i < vectors; ++i)
+          sum[i] = _mm512_fmadd_ps(load(value + 16 * i, mask_at(c + 16 * i)), weight, sum[i]);
+      }
+    }
+    for (int64_t i = 0; i < vectors; ++i)
+      _mm512_mask_storeu_ps(out + c + 16 * i, mask_at(c + 16 * i), _mm512_mul_ps(sum[i], share));
   }
 }
 
@@ -175,7 +184,10 @@ void attend_head(
   for (int64_t q = kv * group; q < (kv + 1) * group; ++q) {
     if (layer.q_norm) norm_head(qkv + q * h, layer.q_norm, h, m.eps);
     rotate(qkv + q * h, cos, sin, m.rotated);
-    attend(qkv + q * h, keys, values, at + 1, h, scores, out + q * h);
+    if (h % 16 == 0)
+      attend<T, true>(qkv + q * h, keys, values, at + 1, h, scores, out + q * h);
+    else
+      attend<T, false>(qkv + q * h, keys, values, at + 1, h, scores, out + q * h);
   }
 }
 
@@ -426,10 +438,13 @@ void few(const Matrix& m, int64_t M, const From* x, From* out, Scratch& kept) {
 
 constexpr int64_t FEW = 16;  // up to so many rows the tiles for decoding are faster
 
+// int8 and int4 always take the way of many rows here: 8-bit inputs for a short prompt and bf16 for
+// a long one would make an answer depend on which prompts were read together.
+
 template <class From>
 void product(const Matrix& m, int64_t M, const From* x, From* out) {
   static thread_local Scratch kept;
-  if (M <= FEW) return few(m, M, x, out, kept);
+  if (M <= FEW && (m.kind == FP32 || m.kind == BF16)) return few(m, M, x, out, kept);
   if (m.kind == BF16 || (m.kind != FP32 && sizeof(From) == 2))
     many<bf16>(m, M, lay<bf16>(m, M, x, kept), out);
   else

@@ -214,73 +214,64 @@ inline __m512 scales_of(const uint8_t* at) {
   return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
 }
 
-template <int R>
-void tile_int8(const uint8_t* w, const Inputs& x, int64_t row, Tile& out) {
-  __m512 sum[2][R];
-  for (auto& half : sum) for (auto& v : half) v = _mm512_setzero_ps();
-  const uint8_t* from = x.data + row * x.K;
-  const float* scales = x.scales + row * x.groups;
-  const int32_t* start = x.start + row * x.groups;
-  for (int64_t g = 0; g < x.groups; ++g, w += 2112, from += 64) {
-    for (int64_t i = 0; i < 33; ++i) ahead(w + AHEAD + 64 * i);
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      __m512i total[R];
-      for (int r = 0; r < R; ++r) total[r] = _mm512_set1_epi32(start[r * x.groups + g]);
-#pragma GCC unroll 4
-      for (int64_t step = 0; step < 16; ++step) {
-        const __m512i weights = _mm512_load_si512(w + 1024 * h + 64 * step);
+// The 64 bytes of a step of int8, or of two steps of int4, times four inputs of each row.
+template <int64_t KIND, int R>
+void add_steps(const uint8_t* w, const uint8_t* from, int64_t K, __m512i (&total)[R]) {
+  const __m512i all = _mm512_load_si512(w), low = _mm512_set1_epi8(15);
+  const __m512i left = KIND == INT4 ? _mm512_and_si512(all, low) : all;
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r)
-          total[r] = dot_bytes(total[r], weights, four(from + r * x.K + 4 * step));
-      }
-      const __m512 scale = scales_of(w + 2048 + 32 * h);
+  for (int r = 0; r < R; ++r) total[r] = dot_bytes(total[r], left, four(from + r * K));
+  if constexpr (KIND == INT4) {
+    const __m512i right = _mm512_and_si512(_mm512_srli_epi16(all, 4), low);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(scales[r * x.groups + g]));
-        sum[h][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[r]), both, sum[h][r]);
-      }
-    }
+    for (int r = 0; r < R; ++r) total[r] = dot_bytes(total[r], right, four(from + r * K + 4));
   }
-  for (int h = 0; h < 2; ++h)
-    for (int r = 0; r < R; ++r) _mm512_storeu_ps(out[r] + 16 * h, sum[h][r]);
 }
 
-template <int R>
-void tile_int4(const uint8_t* w, const Inputs& x, int64_t row, Tile& out) {
-  __m512 sum[2][R];
-  for (auto& half : sum) for (auto& v : half) v = _mm512_setzero_ps();
-  const __m512i low = _mm512_set1_epi8(15);
+template <int64_t KIND, int R>
+void tile_groups(const uint8_t* w, const Inputs& x, int64_t row, Tile& out) {
+  constexpr int64_t G = KIND == INT4 ? 32 : 64, HALF = KIND == INT4 ? 256 : 1024;
+  constexpr int64_t SIZE = 2 * HALF + 64, EACH = G * 64 / HALF;  // inputs of 64 bytes
   const uint8_t* from = x.data + row * x.K;
   const float* scales = x.scales + row * x.groups;
   const int32_t* start = x.start + row * x.groups;
-  for (int64_t g = 0; g < x.groups; ++g, w += 576, from += 32) {
-    for (int64_t i = 0; i < 9; ++i) ahead(w + AHEAD + 64 * i);
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      __m512i total[R];
-      for (int r = 0; r < R; ++r) total[r] = _mm512_set1_epi32(start[r * x.groups + g]);
+  const auto group = [&](int64_t h, int64_t g, __m512(&sum)[R]) {
+    const uint8_t* at = w + g * SIZE;
+    __m512i total[R];
+    for (int r = 0; r < R; ++r) total[r] = _mm512_set1_epi32(start[r * x.groups + g]);
 #pragma GCC unroll 4
-      for (int64_t pair = 0; pair < 4; ++pair) {
-        const __m512i both = _mm512_load_si512(w + 256 * h + 64 * pair);
-        const __m512i left = _mm512_and_si512(both, low);
-        const __m512i right = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    for (int64_t i = 0; i < HALF / 64; ++i)
+      add_steps<KIND, R>(at + h * HALF + 64 * i, from + g * G + EACH * i, x.K, total);
+    const __m512 scale =
+        widen(_mm256_load_si256(reinterpret_cast<const __m256i*>(at + 2 * HALF + 32 * h)));
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          total[r] = dot_bytes(total[r], left, four(from + r * x.K + 8 * pair));
-          total[r] = dot_bytes(total[r], right, four(from + r * x.K + 8 * pair + 4));
-        }
-      }
-      const __m512 scale = scales_of(w + 512 + 32 * h);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(scales[r * x.groups + g]));
-        sum[h][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[r]), both, sum[h][r]);
-      }
+    for (int r = 0; r < R; ++r) {
+      const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(scales[r * x.groups + g]));
+      sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[r]), both, sum[r]);
     }
+  };
+  const auto fetch = [&](int64_t g) {
+    for (int64_t i = 0; i < SIZE; i += 64) ahead(w + g * SIZE + AHEAD + i);
+  };
+  __m512 left[R], right[R];
+  for (int r = 0; r < R; ++r) left[r] = right[r] = _mm512_setzero_ps();
+  if constexpr (R <= 4 || KIND == INT8) {
+    for (int64_t g = 0; g < x.groups; ++g) {
+      fetch(g);
+      group(0, g, left);
+      group(1, g, right);
+    }
+  } else {  // too few registers for all sums; the second pass comes out of the cache
+    for (int64_t g = 0; g < x.groups; ++g) {
+      fetch(g);
+      group(0, g, left);
+    }
+    for (int64_t g = 0; g < x.groups; ++g) group(1, g, right);
   }
-  for (int h = 0; h < 2; ++h)
-    for (int r = 0; r < R; ++r) _mm512_storeu_ps(out[r] + 16 * h, sum[h][r]);
+  for (int r = 0; r < R; ++r) {
+    _mm512_storeu_ps(out[r], left[r]);
+    _mm512_storeu_ps(out[r] + 16, right[r]);
+  }
 }
 
 template <int R>
@@ -289,8 +280,8 @@ void tile_of(const Matrix& m, int64_t block, const Inputs& x, int64_t row, Tile&
   switch (m.kind) {
     case FP32: tile_fp32<R>(w, x, row, out); break;
     case BF16: tile_bf16<R>(w, x, row, out); break;
-    case INT8: tile_int8<R>(w, x, row, out); break;
-    default: tile_int4<R>(w, x, row, out);
+    case INT8: tile_groups<INT8, R>(w, x, row, out); break;
+    default: tile_groups<INT4, R>(w, x, row, out);
   }
   if (m.bias == nullptr) return;
   const __m512 left = _mm512_loadu_ps(m.bias + block * BLOCK);
@@ -325,7 +316,8 @@ void decode_block(const Matrix& m, int64_t block, T* to) {
   const __m512i offset = _mm512_set1_epi32(int(offset_of(m.kind)));
   for (int64_t g = 0; g < K / G; ++g, w += 2 * half + 64) {
     for (int64_t h = 0; h < 2; ++h) {
-      const __m512 scale = scales_of(w + 2 * half + 32 * h);
+      const __m512 scale =
+          widen(_mm256_load_si256(reinterpret_cast<const __m256i*>(w + 2 * half + 32 * h)));
       for (int64_t step = 0; step < G / 4; ++step) {
         __m512i all = m.kind == INT4 ? _mm512_load_si512(w + half * h + 64 * (step / 2))
                                      : _mm512_load_si512(w + half * h + 64 * step);
