@@ -1,10 +1,12 @@
-"""Generation against transformers' `generate`: same weights, same prompts, greedy, no early stop.
+"""Generation against transformers and llama.cpp: same weights, same prompts, greedy, no early stop.
 
 Every variant lives in a process of its own (so that its peak memory is its own), loads the same
 model dir, and waits. A round asks each once, in turn, so that a noisy minute falls on all of them;
-medians are over rounds. Tokens per second count the prompt's reading as part of the time.
+medians are over rounds. Tokens per second count the prompt's reading as part of the time; the rate
+at which weights are read does not (the time of the same prompt with one new token is taken off),
+and is compared with the bandwidth measured at the start.
 
-    python bench/bench_generate.py [--quick] [--rounds 5] [--threads 2] [--peer-python PATH]
+    python bench/bench_generate.py [--quick] [--rounds 5] [--threads 2] [--only minna,llama.cpp]
 
 The peer's environment: `pip install -r bench/env/generate.txt`.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,9 +24,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from generate_peers import (
+    open_llama_cpp,
+    open_minna,
+    open_transformers,
+    read_bandwidth,
+    write_gguf,
+)
+
 VOCAB, PROMPT, NEW = 32000, 128, 128
 BATCHES = (1, 8)
-VARIANTS = ("minna fp32", "minna bf16", "transformers fp32", "transformers bf16")
+GGUF = ("BF16", "Q8_0", "Q4_0")
+PEER = "transformers bf16"
+VARIANTS = (
+    *(f"minna {kind}" for kind in ("fp32", "bf16", "int8", "int4")),
+    *(f"transformers {kind}" for kind in ("fp32", "bf16", "int8")),
+    *(f"llama.cpp {kind}" for kind in GGUF),
+)
+OPEN = {"minna": open_minna, "transformers": open_transformers, "llama.cpp": open_llama_cpp}
 
 
 def write_model(folder: Path) -> None:
@@ -65,68 +83,31 @@ def prompts(batch: int, seed: int) -> list[list[int]]:
 
 
 def peak_mb() -> float:
-    """Peak resident memory of this process."""
-    import resource
+    """Peak resident memory of this program (getrusage would count what its parent held)."""
+    from minna.runtime.memory import peak_bytes
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 * 1.024
-
-
-def open_minna(folder: Path, dtype: str) -> tuple[Any, dict[str, Any]]:
-    from minna.runtime import Engine, Request, load_model
-    from minna.runtime.engine import cache_dtype
-
-    model = load_model(folder, device="cpu", dtype=dtype)
-    cache = str(cache_dtype(model.device, model.dtype)).removeprefix("torch.")
-
-    def answer(asked: list[list[int]]) -> int:
-        requests = [Request(prompt=tuple(p), max_new_tokens=NEW, stop_ids=()) for p in asked]
-        return sum(len(r.ids) for r in Engine(model, slots=len(asked)).run(requests))
-
-    return answer, {"weights": type(model.decoder.head).__name__, "cache": cache}
-
-
-def open_transformers(folder: Path, dtype: str) -> tuple[Any, dict[str, Any]]:
-    import torch
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind).eval()
-
-    def answer(asked: list[list[int]]) -> int:
-        ids = torch.tensor(asked)
-        out = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            pad_token_id=3,
-            max_new_tokens=NEW,
-            min_new_tokens=NEW,
-            use_cache=True,
-        )
-        return out.numel() - ids.numel()
-
-    attention = model.config._attn_implementation  # noqa: SLF001 - the only place that tells
-    return answer, {"transformers": transformers.__version__, "attention": attention}
+    return (peak_bytes() or 0) / 1e6
 
 
 def work(variant: str, folder: Path, threads: int) -> None:
     """Answer the parent's orders, one JSON line each."""
-    import torch
-
-    torch.set_num_threads(threads)
-    name, dtype = variant.split()
-    answer, settings = (open_minna if name == "minna" else open_transformers)(folder, dtype)
-    settings |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    print(json.dumps({"settings": settings, "peak": peak_mb()}), flush=True)
+    name, kind = variant.split()
+    answer, read, settings = OPEN[name](folder, kind, threads)
+    settings |= {"threads": threads}
+    say = os.fdopen(os.dup(1), "w", encoding="utf-8")  # what a peer prints goes elsewhere
+    os.dup2(2, 1)
+    print(json.dumps({"settings": settings, "read": read}), file=say, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         asked = prompts(order["batch"], order["seed"])
-        wall, cpu = time.perf_counter(), time.process_time()
-        tokens = answer(asked)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        done = {"tokens": tokens, "wall": wall, "cpu": cpu, "peak": peak_mb()}
-        print(json.dumps(done), flush=True)
+        start = time.perf_counter()
+        answer(asked, 1)
+        first = time.perf_counter() - start
+        start, cpu = time.perf_counter(), time.process_time()
+        tokens = answer(asked, NEW)
+        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+        done = {"tokens": tokens, "wall": wall, "first": first, "cpu": cpu, "peak": peak_mb()}
+        print(json.dumps(done), file=say, flush=True)
 
 
 class Worker:
@@ -141,7 +122,8 @@ class Worker:
             text=True,
             encoding="utf-8",
         )
-        self.settings = self.read()["settings"]
+        opened = self.read()
+        self.settings, self.bytes = opened["settings"], opened["read"]
         self.rows: dict[int, list[dict[str, float]]] = {batch: [] for batch in BATCHES}
 
     def read(self) -> dict[str, Any]:
@@ -160,25 +142,30 @@ class Worker:
         return self.read()
 
 
-def table(workers: dict[str, Worker]) -> str:
-    """Markdown: medians, spread, ratio to transformers in the same type (by round)."""
+def table(workers: dict[str, Worker], bandwidth: float) -> str:
+    """Markdown: medians, spread, ratio to transformers bf16 (by round), what decoding reads."""
     lines = [
-        "| batch | variant | median tok/s | min-max | CPU s | vs transformers | peak RSS MB |",
-        "|---|---|---|---|---|---|---|",
+        "| batch | variant | tok/s | min-max | vs transformers bf16 | GB/s | of read | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for batch in BATCHES:
         for variant, worker in workers.items():
             rows = worker.rows[batch]
             speed = [row["tokens"] / row["wall"] for row in rows]
-            peer = workers[f"transformers {variant.split()[1]}"].rows[batch]
-            ratios = [other["wall"] / row["wall"] for row, other in zip(rows, peer, strict=True)]
-            spread = f"{min(speed):.1f}-{max(speed):.1f}"
-            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-            cpu = statistics.median(row["cpu"] for row in rows)
-            lines.append(
-                f"| {batch} | {variant} | {statistics.median(speed):.1f} | {spread} | {cpu:.1f} "
-                f"| {ratio} | {max(row['peak'] for row in rows):.0f} |"
-            )
+            cells = [str(batch), variant, f"{statistics.median(speed):.1f}"]
+            cells.append(f"{min(speed):.1f}-{max(speed):.1f}")
+            if (peer := workers.get(PEER)) is None:
+                cells.append("-")
+            else:
+                pairs = zip(rows, peer.rows[batch], strict=True)
+                ratios = [other["wall"] / row["wall"] for row, other in pairs]
+                spread = f"({min(ratios):.2f}-{max(ratios):.2f})"
+                cells.append(f"{statistics.median(ratios):.2f} {spread}")
+            decode = statistics.median(row["wall"] - row["first"] for row in rows)
+            rate = worker.bytes * (NEW - 1) / decode / 1e9
+            cells += [f"{rate:.1f}", f"{rate / bandwidth:.0%}"]
+            cells.append(f"{max(row['peak'] for row in rows):.0f}")
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -188,6 +175,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="2 rounds")
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--peer-python", default=sys.executable)
+    arguments.add_argument("--only", default="", help="names or kinds, by commas")
     arguments.add_argument("--work", help=argparse.SUPPRESS)
     arguments.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -195,8 +183,15 @@ def main() -> None:
         work(given.work, given.model, given.threads)
         return
     rounds = 2 if given.quick else given.rounds
+    only = set(filter(None, given.only.split(",")))
+    wanted = [v for v in VARIANTS if not only or only & {v, *v.split()}]
+    bandwidth = read_bandwidth(given.threads)
     with tempfile.TemporaryDirectory() as name:
         write_model(Path(name))
+        sizes = {
+            kind: write_gguf(Path(name), kind) for kind in GGUF if f"llama.cpp {kind}" in wanted
+        }
+        (Path(name) / "gguf.json").write_text(json.dumps(sizes), encoding="utf-8")
         workers = {
             variant: Worker(
                 variant,
@@ -204,7 +199,7 @@ def main() -> None:
                 given.threads,
                 sys.executable if variant.startswith("minna") else given.peer_python,
             )
-            for variant in VARIANTS
+            for variant in wanted
         }
         for worker in workers.values():
             worker.ask(1, 0)  # warm-up, not counted
@@ -221,9 +216,9 @@ def main() -> None:
             worker.process.communicate()
     print(
         f"GPT-NeoX 12 layers x 768, vocabulary {VOCAB}, greedy, prompt {PROMPT} + {NEW} new, "
-        f"{rounds} interleaved rounds\n"
+        f"{rounds} interleaved rounds; {given.threads} threads read {bandwidth:.1f} GB/s\n"
     )
-    print(table(workers))
+    print(table(workers, bandwidth))
     print()
     for variant, worker in workers.items():
         print(f"- {variant}: {', '.join(f'{k} {v}' for k, v in worker.settings.items())}")
