@@ -52,7 +52,7 @@ def test_a_sweep_prints_each_change_at_equal_tokens_and_finds_its_runs_again(
     )
     recipe = tmp_path / "small.toml"
     recipe.write_text(SMALL, encoding="utf-8")
-    (tmp_path / "tries.toml").write_text('try = ["model.tied=true"]\n', encoding="utf-8")
+    (tmp_path / "tries.toml").write_text('try = ["model.tied=false"]\n', encoding="utf-8")
     halved = "train.tokens_per_step=256 train.micro_batch_rows=4"
     arguments = ["sweep", str(recipe), "--corpus", str(corpus), "--tokenizer", str(words)]
     arguments += ["--out", str(tmp_path / "runs"), "--steps", "4", "--try", halved]
@@ -60,7 +60,7 @@ def test_a_sweep_prints_each_change_at_equal_tokens_and_finds_its_runs_again(
     sweep.main()
     first = capsys.readouterr().out
     rows = [line.split(" | ") for line in first.splitlines() if line.startswith("| ")]
-    assert [row[0].removeprefix("| ") for row in rows[1:]] == ["none", halved, "model.tied=true"]
+    assert [row[0].removeprefix("| ") for row in rows[1:]] == ["none", halved, "model.tied=false"]
     assert rows[1][4] == "+0.0000"
     runs = sorted((tmp_path / "runs").iterdir())
     tokens = {(run / "recipe.toml").read_text("utf-8").count("steps = 8") for run in runs}
