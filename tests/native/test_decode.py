@@ -42,7 +42,9 @@ def difference(found, expected):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (77, 40), (31, 100), (96, 128), (33, 65)])
+@pytest.mark.parametrize(
+    ("outputs", "inputs"), [(1, 1), (77, 40), (31, 100), (96, 128), (33, 65), (5, 1100)]
+)
 def test_products_of_odd_sizes_equal_float64_for_few_and_many_rows(kind, outputs, inputs):
     weight, bias = noise(outputs, inputs), noise(outputs, seed=1)
     for with_bias in (None, bias):

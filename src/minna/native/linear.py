@@ -39,7 +39,7 @@ class Matrix(ctypes.Structure):
 def decode_library() -> ctypes.CDLL | None:
     """The kernels of generation, or None (said in one line) where they cannot be built."""
     found = library(
-        "decode", cost="generation takes 1.5 times as long, and 10 times in int8 and int4"
+        "decode", cost="generation takes 1.5 times as long, in int8 and int4 15 to 30 times"
     )
     if found is not None:
         found.packed_bytes.restype = ctypes.c_int64

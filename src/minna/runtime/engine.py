@@ -3,9 +3,8 @@
 A step first admits waiting prompts into free rows (several are read in one call, common beginnings
 once), then takes one token for every active row. Against transformers' generate that saves the
 waiting of short answers for long ones, the reading of a prompt per sample, and, on a CPU, more than
-half of each token: packed matrices (`pack.py`), a cache written in place (`cache.py`), no mask
-where all rows are equally long, and only the last position through the head
-(bench/bench_generate.py).
+half of each token: one native call for all layers (`step.py`), a cache written in place
+(`cache.py`), and only the last position through the head (bench/bench_generate.py).
 
 An answer does not depend on what else is in the batch: its rows are its own, its generator is its
 own, and padding is either causally invisible or masked (tests/runtime/test_engine.py). Not

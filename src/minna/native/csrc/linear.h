@@ -343,15 +343,16 @@ void decode_block(const Matrix& m, int64_t block, T* to) {
   }
 }
 
-inline void multiply(int64_t M, int64_t K, const bf16* a, const void* b, float* c) {
+inline void multiply(
+    int64_t M, int64_t K, int64_t stride, bool add, const bf16* a, const bf16* b, float* c) {
   at::native::cpublas::brgemm(
-      M, BLOCK, K, K, BLOCK, BLOCK, false, reinterpret_cast<const at::BFloat16*>(a),
-      static_cast<const at::BFloat16*>(b), c, true);
+      M, BLOCK, K, stride, BLOCK, BLOCK, add, reinterpret_cast<const at::BFloat16*>(a),
+      reinterpret_cast<const at::BFloat16*>(b), c, true);
 }
 
-inline void multiply(int64_t M, int64_t K, const float* a, const void* b, float* c) {
-  at::native::cpublas::brgemm(
-      M, BLOCK, K, K, BLOCK, BLOCK, false, a, static_cast<const float*>(b), c, false);
+inline void multiply(
+    int64_t M, int64_t K, int64_t stride, bool add, const float* a, const float* b, float* c) {
+  at::native::cpublas::brgemm(M, BLOCK, K, stride, BLOCK, BLOCK, add, a, b, c, false);
 }
 
 }  // namespace minna
