@@ -9,9 +9,7 @@ thing is never thrown away: a run whose recipe or text has changed is refused by
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from minna.console import say
 from minna.errors import UsageError, nearest
-from minna.settings import checked
+from minna.settings import Shelf, checked
 from minna.units import format_seconds
 
 if TYPE_CHECKING:
@@ -215,12 +213,12 @@ class Pipeline:
     show: tuple[str, ...] = ()
 
 
+_SHELF = Shelf(kind="pipeline", package="minna", folder="pipelines")
+
+
 def names() -> list[str]:
     """Names of the pipelines that minna brings."""
-    folder = resources.files("minna") / "pipelines"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+    return _SHELF.names()
 
 
 def source(name: str) -> str:
@@ -229,14 +227,7 @@ def source(name: str) -> str:
     Raises:
         UsageError: there is none.
     """
-    if name in names():
-        return (resources.files("minna") / "pipelines" / f"{name}.toml").read_text(encoding="utf-8")
-    if name.endswith(".toml") and Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
-    raise UsageError(
-        f"no pipeline {name!r}{nearest(name, names())}",
-        remedy=f"pipelines here: {', '.join(names())}; or give the path of a .toml file",
-    )
+    return _SHELF.text(name)
 
 
 def load(name: str) -> Pipeline:
@@ -246,11 +237,7 @@ def load(name: str) -> Pipeline:
         UsageError: no such pipeline, not TOML, an unknown key, or a stage that reads what no
             earlier stage wrote.
     """
-    try:
-        content = tomllib.loads(source(name))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"pipeline {name} is not TOML: {error}", remedy="correct it") from error
-    pipeline = _checked(Pipeline, content, name)
+    pipeline = _checked(Pipeline, _SHELF.content(name), name)
     _check_order(pipeline)
     for stage in pipeline.stage:
         stage.check()

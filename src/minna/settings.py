@@ -1,7 +1,7 @@
 """Settings from people: checked whole, with an error that names the key and the nearest right one.
 
-Recipes, pipelines and verbs all read settings; what `section.key=value` means and how a wrong one
-is told stands here once.
+Recipes, pipelines, tracks and verbs all read settings; what `section.key=value` means, where a name
+is looked up and how a wrong one is told stands here once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +18,56 @@ from pydantic import TypeAdapter, ValidationError
 from minna.errors import UsageError, nearest
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """TOML files of one kind: those that minna brings have names, those of users paths.
+
+    Attributes:
+        kind: what one of them is, in words: "recipe".
+        package: the package whose data they are.
+        folder: theirs in the package.
+    """
+
+    kind: str
+    package: str
+    folder: str
+
+    def names(self) -> list[str]:
+        """Names of those that minna brings."""
+        files = (resources.files(self.package) / self.folder).iterdir()
+        return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+    def text(self, name: str) -> str:
+        """Return the TOML text, by name or path.
+
+        Raises:
+            UsageError: there is none.
+        """
+        known = self.names()
+        if name in known:
+            file = resources.files(self.package) / self.folder / f"{name}.toml"
+            return file.read_text(encoding="utf-8")
+        if name.endswith(".toml") and Path(name).is_file():
+            return Path(name).read_text(encoding="utf-8")
+        raise UsageError(
+            f"no {self.kind} {name!r}{nearest(name, known)}",
+            remedy=f"{self.kind}s here: {', '.join(known)}; or give the path of a .toml file",
+        )
+
+    def content(self, name: str) -> dict[str, Any]:
+        """Return the tables, by name or path.
+
+        Raises:
+            UsageError: there is none, or it is not TOML.
+        """
+        try:
+            return tomllib.loads(self.text(name))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(
+                f"{self.kind} {name} is not TOML: {error}", remedy="correct it"
+            ) from error
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,7 @@ name, because a misspelt hyper-parameter that silently keeps its default costs a
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,7 +19,7 @@ from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.family import FAMILIES, Gpt2Shape, GptNeoXShape, ModelShape, Qwen3Shape
 from minna.objectives import CausalLMSettings
-from minna.settings import merge, with_overrides
+from minna.settings import Shelf, merge, with_overrides
 from minna.streams import TextStreamSettings
 from minna.tokenizer.train import TokenizerSettings
 from minna.train.loop import TrainSettings
@@ -99,12 +96,12 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
 }
 
 
+_SHELF = Shelf(kind="recipe", package="minna", folder="recipes")
+
+
 def names() -> list[str]:
     """Names of the recipes that minna brings."""
-    folder = resources.files("minna") / "recipes"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+    return _SHELF.names()
 
 
 def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:
@@ -113,9 +110,9 @@ def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         UsageError: no such recipe, a bad key or value anywhere, an override that is not key=value.
     """
-    content = _read(name)
+    content = _SHELF.content(name)
     if base := content.pop("extends", None):
-        parent = _read(base)
+        parent = _SHELF.content(base)
         if "extends" in parent:
             raise UsageError(
                 f"recipe {name!r} extends {base!r}, which extends another: one level is allowed",
@@ -158,23 +155,6 @@ def to_toml(recipe: Recipe) -> str:
         if rows := {key: value for key, value in table.items() if value is not None}:
             lines += ["", f"[{name}]", *(f"{_key(k)} = {_toml(v)}" for k, v in rows.items())]
     return "\n".join(lines) + "\n"
-
-
-def _read(name: str) -> dict[str, Any]:
-    known = names()
-    if name in known:
-        text = (resources.files("minna") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-    elif name.endswith(".toml") and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    else:
-        raise UsageError(
-            f"no recipe {name!r}{nearest(name, known)}",
-            remedy=f"recipes here: {', '.join(known)}; or give the path of a .toml file",
-        )
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {name} is not TOML: {error}", remedy="correct it") from error
 
 
 def _explain(item: Any) -> str:

@@ -5,9 +5,7 @@ Whatever is not here is free: recipe, tokenizer, precision, kernels. That is the
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +14,8 @@ from pydantic.dataclasses import dataclass
 
 from minna import recipe as recipes
 from minna.corpus import BuildSettings
-from minna.errors import DataError, UsageError, nearest
-from minna.settings import checked
+from minna.errors import DataError, UsageError
+from minna.settings import Shelf, checked
 
 _FORBID = ConfigDict(extra="forbid")
 
@@ -64,9 +62,12 @@ class Track:
         return {key: whole[key] for key in ("name", "minutes", "machine", "corpus")}
 
 
+_SHELF = Shelf(kind="track", package="minna.speedrun", folder="tracks")
+
+
 def names() -> list[str]:
     """Names of the tracks that minna brings."""
-    return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir())
+    return _SHELF.names()
 
 
 def source(name: str) -> str:
@@ -75,14 +76,7 @@ def source(name: str) -> str:
     Raises:
         UsageError: there is none.
     """
-    if name in names():
-        return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
-    if name.endswith(".toml") and Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
-    raise UsageError(
-        f"no track {name!r}{nearest(name, names())}",
-        remedy=f"tracks here: {', '.join(names())}; or give the path of a .toml file",
-    )
+    return _SHELF.text(name)
 
 
 def load(name: str) -> Track:
@@ -91,11 +85,7 @@ def load(name: str) -> Track:
     Raises:
         UsageError: no such track, not TOML, an unknown key, or a value that is not allowed.
     """
-    try:
-        content = tomllib.loads(source(name))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"track {name} is not TOML: {error}", remedy="correct it") from error
-    track = _checked(Track, content, f"track {name!r}: ")
+    track = _checked(Track, _SHELF.content(name), f"track {name!r}: ")
     corpus_settings(track)
     recipe_of(track, name=None, overrides=())
     return track
@@ -166,10 +156,6 @@ def recipe_of(track: Track, *, name: str | None, overrides: tuple[str, ...]) -> 
         f"train.device={track.machine.device}",
     )
     return recipes.load(name, overrides=fixed)
-
-
-def _folder() -> Any:
-    return resources.files("minna.speedrun") / "tracks"
 
 
 def _checked(kind: Any, content: dict[str, Any], where: str) -> Any:
