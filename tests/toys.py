@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+import pytest
 import torch
 
 from minna.models import build
@@ -81,3 +84,24 @@ def weights(parts: Parts) -> dict[str, torch.Tensor]:
 def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     """Whether two state dicts are equal bit for bit."""
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def assert_packed_is_alone(parts):
+    """Documents packed in rows give the losses and gradients of each document by itself."""
+    batch = next(parts.stream)
+    packed = parts.objective.loss(parts.model, batch)[0]["next_token"]
+    packed.backward()
+    gradients = {name: p.grad.clone() for name, p in parts.model.named_parameters()}
+    parts.model.zero_grad()
+    alone = 0.0
+    for tokens, targets in zip(batch["tokens"], batch["targets"], strict=True):
+        # a document alone: from one </s> (or the row's start) to the next </s> as its last target
+        starts = [0, *[i for i in range(1, len(tokens)) if tokens[i] == EOS], len(tokens)]
+        for begin, end in itertools.pairwise(starts):
+            piece = {"tokens": tokens[None, begin:end], "targets": targets[None, begin:end]}
+            loss = parts.objective.loss(parts.model, piece)[0]["next_token"]
+            loss.backward()
+            alone += loss.item()
+    assert float(packed) == pytest.approx(alone, rel=1e-5)
+    for name, p in parts.model.named_parameters():
+        torch.testing.assert_close(p.grad, gradients[name], rtol=1e-3, atol=1e-4, msg=name)

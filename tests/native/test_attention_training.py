@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import asdict
 
 import pytest
 import torch
-from tests.toys import EOS, toy_parts
+from tests.toys import assert_packed_is_alone, toy_parts
 
 from minna.native import attention as native
 from minna.native import build
@@ -74,22 +73,7 @@ def test_the_compiler_passes_over_the_kernel_without_a_break():
 def test_packed_documents_are_documents_alone():
     parts = toy_parts(rows=3, attention="within", row_tokens=60)
     parts.model.attention_kind = "native"
-    batch = next(parts.stream)
-    packed = parts.objective.loss(parts.model, batch)[0]["next_token"]
-    packed.backward()
-    gradients = {name: p.grad.clone() for name, p in parts.model.named_parameters()}
-    parts.model.zero_grad()
-    alone = 0.0
-    for tokens, targets in zip(batch["tokens"], batch["targets"], strict=True):
-        edges = [0, *[i for i in range(1, len(tokens)) if tokens[i] == EOS], len(tokens)]
-        for begin, end in itertools.pairwise(edges):
-            piece = {"tokens": tokens[None, begin:end], "targets": targets[None, begin:end]}
-            loss = parts.objective.loss(parts.model, piece)[0]["next_token"]
-            loss.backward()
-            alone += loss.item()
-    assert packed.item() == pytest.approx(alone, rel=1e-5)
-    for name, p in parts.model.named_parameters():
-        torch.testing.assert_close(p.grad, gradients[name], rtol=1e-3, atol=1e-4, msg=name)
+    assert_packed_is_alone(parts)
 
 
 def test_a_run_of_before_the_kernels_stays_with_torch_s():

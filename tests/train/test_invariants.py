@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 
 import pytest
 import torch
-from tests.toys import EOS, same_bits, toy_parts, weights
+from tests.toys import assert_packed_is_alone, same_bits, toy_parts, weights
 
 from minna.train import checkpoint, loop
 from minna.train.loop import TrainSettings
@@ -66,23 +65,7 @@ def test_uneven_micro_batches_are_weighted_by_their_targets():
 @pytest.mark.parametrize("family", ["gpt_neox", "gpt2", "qwen3"])
 def test_packed_documents_give_the_losses_and_gradients_of_documents_alone(family):
     parts = toy_parts(rows=6, attention="within", row_tokens=40, family=family)
-    batch = next(parts.stream)
-    packed = parts.objective.loss(parts.model, batch)[0]["next_token"]
-    packed.backward()
-    gradients = {name: p.grad.clone() for name, p in parts.model.named_parameters()}
-    parts.model.zero_grad()
-    alone = 0.0
-    for tokens, targets in zip(batch["tokens"], batch["targets"], strict=True):
-        # a document alone: from one </s> (or the row's start) to the next </s> as its last target
-        starts = [0, *[i for i in range(1, len(tokens)) if tokens[i] == EOS], len(tokens)]
-        for begin, end in itertools.pairwise(starts):
-            piece = {"tokens": tokens[None, begin:end], "targets": targets[None, begin:end]}
-            loss = parts.objective.loss(parts.model, piece)[0]["next_token"]
-            loss.backward()
-            alone += loss.item()
-    assert float(packed) == pytest.approx(alone, rel=1e-5)
-    for name, p in parts.model.named_parameters():
-        torch.testing.assert_close(p.grad, gradients[name], rtol=1e-3, atol=1e-4, msg=name)
+    assert_packed_is_alone(parts)
 
 
 def test_attention_across_documents_differs_from_within():
