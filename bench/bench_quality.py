@@ -10,6 +10,7 @@ places at which the most likely next token is that of fp32.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def main() -> None:
                 nats = torch.nn.functional.cross_entropy(
                     logits.flatten(0, 1), wanted.flatten(), reduction="sum"
                 )
-                bits[place] += float(nats) / 0.6931471805599453 / nbytes
+                bits[place] += float(nats) / math.log(2) / nbytes
                 if place == 0:
                     best.append(logits.argmax(-1))
         reference = reference or best

@@ -26,7 +26,7 @@ from torch import Tensor
 from minna.console import warn
 from minna.native.build import library
 
-COST = "training takes about 1.3 times as long"
+COST = "training takes about 1.4 times as long"
 _DTYPES = (torch.bfloat16, torch.float32)
 _HEAD_STEP = 16
 _HEAD_LIMIT = 256

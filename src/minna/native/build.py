@@ -1,7 +1,7 @@
 """Build a C++ file once for this CPU, keep the library, and load it with ctypes.
 
-A plain C interface and ctypes instead of torch's extension machinery: a file builds in 2 seconds
-instead of 40, since it includes one small header of torch and not all of them, and needs no ninja.
+A plain C interface and ctypes instead of torch's extension machinery: a file builds in seconds,
+since it includes one small header of torch and not all of them, and needs no ninja.
 The libraries link against torch's own oneDNN (`brgemm`: matrix tiles where the CPU has AMX, AVX-512
 BF16 where not) and run on torch's own OpenMP threads.
 
