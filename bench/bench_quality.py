@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from minna.native.linear import NativeLinear
 from minna.runtime import LoadedModel, load_model
 from minna.runtime.cache import KeyValueCache
 from minna.runtime.engine import cache_dtype
@@ -61,6 +62,8 @@ def main() -> None:
     given = arguments.parse_args()
     first = load_model(given.model, device="cpu", dtype="fp32")
     end, size = first.eos_ids[0], given.tokens
+    if size > first.decoder.config.context:
+        raise SystemExit(f"the model reads {first.decoder.config.context} tokens, not {size}")
     ids = [first.tokenizer.encode(text) for text in held_out(given.corpus)]
     rows = torch.tensor([[end, *i[:size]] for i in ids if len(i) >= size][: given.documents])
     if not len(rows):
@@ -105,7 +108,8 @@ def held_out(corpus: Path) -> Iterator[str]:
 
 def megabytes(model: LoadedModel) -> float:
     """What one token reads of the matrices, where our kernels are there."""
-    return sum(getattr(module, "bytes", 0) for module in model.decoder.modules()) / 1e6
+    own = [module for module in model.decoder.modules() if isinstance(module, NativeLinear)]
+    return sum(module.bytes for module in own) / 1e6
 
 
 if __name__ == "__main__":

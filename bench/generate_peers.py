@@ -106,7 +106,11 @@ def open_llama_cpp(folder: Path, kind: str, threads: int) -> Opened:
         given = start(len(asked)).handle_completions(order)
         if "usage" not in given and not isinstance(given, list):
             raise RuntimeError(f"llama.cpp answered {str(given)[:200]}")
-        return len(asked) * new
+        answers = given if isinstance(given, list) else [given]
+        written = sum(answer["tokens_predicted"] for answer in answers)
+        if written != len(asked) * new:
+            raise RuntimeError(f"llama.cpp wrote {written} tokens, not {len(asked) * new}")
+        return written
 
     version = getattr(xllamacpp, "__version__", "?")
     return answer, asked_first[kind], {"xllamacpp": version, "architecture": "gptneox"}

@@ -49,7 +49,7 @@ def test_a_record_says_what_was_reached_in_what_time_on_what(place):
     assert (record.curve[0].tokens, record.curve[-1].tokens) == (0, 12 * 512)
     assert record.curve[-1].minutes == pytest.approx(record.seconds / 60, abs=1e-4)
     assert record.machine.threads == torch.get_num_threads()
-    assert record.machine.kernels in ("native", "torch")
+    assert record.numerics["kernels"] in ("native", "torch")
     assert record.numerics["device"] == "cpu"
     assert record.outside_class == []
     manifest = artifact.read_manifest(place / "plain", kind="record")

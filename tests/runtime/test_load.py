@@ -44,10 +44,10 @@ def test_logits_equal_transformers_on_the_same_directory(model_dirs, models, nam
     torch.testing.assert_close(logits(models[name]), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kernels", ["ours", "torch"])
+@pytest.mark.parametrize("whose", ["ours", "torch"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_packed_matrices_compute_what_plain_ones_do(request, model_dirs, dtype, kernels):
-    if kernels == "torch":
+def test_packed_matrices_compute_what_plain_ones_do(request, model_dirs, dtype, whose):
+    if whose == "torch":
         request.getfixturevalue("no_kernels")
         kind = PackedLinear if can_pack("cpu", DTYPES[dtype]) else torch.nn.Linear
     elif dtype == "bf16" and not has_bf16_instructions():

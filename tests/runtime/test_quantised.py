@@ -34,7 +34,7 @@ def test_a_quantised_model_stays_near_its_own_weights(kernels, model_dirs, model
         assert score(model, text)[0] == pytest.approx(score(models[name], text)[0], rel=0.5)
 
 
-def test_without_kernels_the_twin_gives_the_same_numbers(request, model_dirs, bits):
+def test_without_kernels_the_twin_gives_the_same_numbers(request, kernels, model_dirs, bits):
     path = model_dirs["gpt_neox"]
     native = load_model(path, device="cpu", dtype=bits)
     request.getfixturevalue("no_kernels")
@@ -64,7 +64,7 @@ def test_shared_beginnings_and_late_rows_change_no_answer(kernels, monkeypatch, 
         assert result.raw_logprobs == pytest.approx(alone.raw_logprobs, abs=1e-3)
 
 
-def test_greedy_answers_with_and_without_kernels_are_the_same(request, models, model_dirs):
+def test_greedy_answers_with_and_without_kernels_are_the_same(request, kernels, models, model_dirs):
     prompts = [tuple(range(n, n + 20)) for n in (5, 90, 200)]
     requests = [Request(prompt=p, max_new_tokens=20, stop_ids=()) for p in prompts]
     native = {name: Engine(model, slots=3).run(requests) for name, model in models.items()}

@@ -6,8 +6,9 @@ The libraries link against torch's own oneDNN (`brgemm`: matrix tiles where the 
 BF16 where not) and run on torch's own OpenMP threads.
 
 A library is found again by the hash of everything it depends on: source, headers, command,
-compiler, torch and the CPU's instructions. A kill while building leaves nothing; two processes that
-build the same one wait for each other.
+compiler, torch and the CPU's instructions. A kill while building leaves no half library under that
+name; two processes that build the same one wait for each other; one that is there needs no right to
+write.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -55,7 +57,7 @@ def switched_off() -> bool:
 
 
 def why_not() -> str | None:
-    """Return why no kernel can be built or loaded on this machine, or None where one can."""
+    """Return why no kernel can be built on this machine (system, CPU, compiler), or None."""
     try:
         _compiler()
     except _UnavailableError as reason:
@@ -85,19 +87,26 @@ def _load(name: str) -> ctypes.CDLL:
     command = [_compiler(), *_FLAGS, *_torch_flags()]
     folder = cache_directory() / "native"
     target = folder / f"{name}-{_key(name, command)}.so"
+    if (found := _open(target)) is not None:
+        return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
-            if not target.is_file():
+            found = _open(target)  # another process may have built it meanwhile
+            if found is None:
                 _build(name, command, target)
-            try:
-                return ctypes.CDLL(str(target))
-            except OSError:  # cut short by a full disk or a crash: once more
-                target.unlink()
-                _build(name, command, target)
-                return ctypes.CDLL(str(target))
+                found = ctypes.CDLL(str(target))
+            return found
     except OSError as error:
         raise _UnavailableError(f"{folder} cannot be used ({error})") from error
+
+
+def _open(target: Path) -> ctypes.CDLL | None:
+    """The library, or None where there is none or one cut short by a full disk or a crash."""
+    try:
+        return ctypes.CDLL(str(target)) if target.is_file() else None
+    except OSError:
+        return None
 
 
 def _build(name: str, command: list[str], target: Path) -> None:
@@ -107,9 +116,7 @@ def _build(name: str, command: list[str], target: Path) -> None:
         # libraries after the source: the linker looks for what is missing from left to right
         call = [*command, "-o", str(half), str(source), *_link_flags()]
         try:
-            done = subprocess.run(  # noqa: S603 - the user's own compiler, our own source
-                call, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS
-            )
+            done = _run(call)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
                 said = (lines or done.stderr.splitlines() or ["no message"])[0].strip()
@@ -142,12 +149,24 @@ def _compiler() -> str:
 
 def _ask(*command: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own compiler
-            command, capture_output=True, text=True, check=True, timeout=_BUILD_SECONDS
-        )
+        done = _run(command)
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
         raise _UnavailableError(f"{' '.join(command)} does not run: {error}") from error
     return done.stdout
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the compiler, in English: its messages are searched for words."""
+    return subprocess.run(  # noqa: S603 - the user's own compiler
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+        timeout=_BUILD_SECONDS,
+    )
 
 
 def _torch_flags() -> list[str]:

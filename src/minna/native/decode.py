@@ -69,7 +69,7 @@ def prepare(kernels: ctypes.CDLL) -> None:
     """Tell ctypes the types, and check that both sides agree on the records."""
     kernels.step.restype = _LONG
     kernels.step.argtypes = [ctypes.POINTER(Model), ctypes.POINTER(Step)]
-    for name, record in (("layer_bytes", Layer), ("model_bytes", Model)):
+    for name, record in (("layer_bytes", Layer), ("model_bytes", Model), ("step_bytes", Step)):
         ask = getattr(kernels, name)
         ask.restype = _LONG
         assert ask() == ctypes.sizeof(record), name

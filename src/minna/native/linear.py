@@ -8,11 +8,13 @@ oneDNN's matrix kernel. `csrc/linear.h` says how it lies.
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from minna.console import warn
 from minna.native.build import library
 from minna.native.quantise import QuantisedKind, quantise
 
@@ -22,6 +24,8 @@ _NUMBER = {"fp32": 0, "bf16": 1, "int8": 2, "int4": 3}
 _ROUNDED: dict[str, QuantisedKind] = {"int8": "int8", "int4": "int4"}
 _OF_TENSOR = {torch.float32: 0, torch.bfloat16: 1}
 _BLOCK = 32
+_NO_MEMORY = 1
+_CLOSE = 0.01  # bf16 rounds the inputs to 8 bits
 
 
 class Matrix(ctypes.Structure):
@@ -38,9 +42,7 @@ class Matrix(ctypes.Structure):
 
 def decode_library() -> ctypes.CDLL | None:
     """The kernels of generation, or None (said in one line) where they cannot be built."""
-    found = library(
-        "decode", cost="generation takes 1.5 times as long, in int8 and int4 15 to 30 times"
-    )
+    found = library("decode", cost="generation takes longer, many times so in int8 and int4")
     if found is not None:
         found.packed_bytes.restype = ctypes.c_int64
         found.packed_bytes.argtypes = [ctypes.c_int64] * 3
@@ -56,6 +58,44 @@ def decode_library() -> ctypes.CDLL | None:
             ctypes.c_void_p,
         ]
     return found
+
+
+def refuse(outcome: int, what: str) -> None:
+    """Turn an Outcome of csrc/decode.cpp into an error, where it is one.
+
+    Raises:
+        torch.OutOfMemoryError: there is no memory for `what`.
+        RuntimeError: this CPU, as it is set up now, has no such kernel.
+    """
+    if outcome == _NO_MEMORY:
+        raise torch.OutOfMemoryError(f"no memory for {what}")
+    if outcome:
+        raise RuntimeError(f"oneDNN has no matrix kernel for {what} here (is it switched off?)")
+
+
+@functools.cache
+def ready(kind: LinearKind) -> bool:
+    """Whether the layer can be had here and gives the right numbers; says so once where not."""
+    if decode_library() is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(40, 70, generator=generator), torch.randn(17, 70, generator=generator)
+    layer, rounded = NativeLinear(weight, None, kind=kind), weight
+    if kind in _ROUNDED:
+        rounded = quantise(weight, kind=_ROUNDED[kind]).weight()
+    expected = x @ rounded.T
+    try:
+        given = (layer(x), layer(x[:3]))  # many rows, and few
+    except RuntimeError as error:
+        warn(f"native kernels: {kind} does not run on this CPU ({error}); torch's own are used")
+        return False
+    good = all(
+        float((ours - theirs).norm() / theirs.norm()) < _CLOSE
+        for ours, theirs in zip(given, (expected, expected[:3]), strict=True)
+    )
+    if not good:
+        warn(f"native kernels: {kind} gives wrong numbers on this CPU; torch's own are used")
+    return good
 
 
 class NativeLinear(nn.Module):
@@ -124,6 +164,5 @@ class NativeLinear(nn.Module):
             given.data_ptr(),
             out.data_ptr(),
         )
-        if failed:
-            raise torch.OutOfMemoryError(f"no memory for {given.shape[0]} rows of {self.inputs}")
+        refuse(failed, f"{given.shape[0]} rows of {self.inputs}")
         return out.view(*x.shape[:-1], self.outputs).to(x.dtype)

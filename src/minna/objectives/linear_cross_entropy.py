@@ -2,9 +2,9 @@
 
 The logits are the largest tensor of a step: 8,192 tokens x 32,000 words in fp32 is 1 GB, and
 autograd would keep it, its log-softmax and its gradient. Here a chunk of logits lives only until
-its loss and its
-gradients are taken, in the forward pass, where the softmax is at hand anyway: nothing of size
-[tokens, vocabulary] is ever kept, and the head costs three matrix products, none of them twice.
+its loss and its gradients are taken, in the forward pass, where the softmax is at hand anyway:
+nothing of size [tokens, vocabulary] is ever kept, and the head costs three matrix products, none of
+them twice.
 
 N tokens, C tokens of a chunk, V vocabulary, D width.
 """

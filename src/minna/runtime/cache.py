@@ -51,8 +51,8 @@ class LayerRows:
 
     def __init__(self, owner: KeyValueCache) -> None:
         self._owner = owner
-        self.keys = owner.empty()
-        self.values = owner.empty()
+        self.keys = owner.empty(owner.capacity)
+        self.values = owner.empty(owner.capacity)
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write [B, K, S, head] keys and values into the window; return all [B, K, T, head]."""
@@ -113,9 +113,9 @@ class KeyValueCache:
         """Memory held."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
 
-    def empty(self) -> Tensor:
+    def empty(self, capacity: int) -> Tensor:
         """A block [rows, K, capacity, head] of zeros: positions not yet written must be finite."""
-        shape = (self.rows, self.config.key_value_heads, self.capacity, self.config.head_width)
+        shape = (self.rows, self.config.key_value_heads, capacity, self.config.head_width)
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def open(self, rows: Sequence[int], *, new: int) -> tuple[Tensor, Tensor | None]:
@@ -180,13 +180,18 @@ class KeyValueCache:
         """Double the capacity until `needed` positions fit; at most the context."""
         if needed <= self.capacity:
             return
-        self._addresses = None
-        while self.capacity < needed:
-            self.capacity *= 2
-        self.capacity = max(needed, min(self.capacity, self.config.context))
+        capacity = self.capacity
+        while capacity < needed:
+            capacity *= 2
+        capacity = max(needed, min(capacity, self.config.context))
         kept = max(self.lengths)
+        grown: list[tuple[Tensor, Tensor]] = []
         for layer in self._layers:
-            for name in ("keys", "values"):
-                block = self.empty()
-                block[:, :, :kept] = getattr(layer, name)[:, :, :kept]
-                setattr(layer, name, block)
+            pair = self.empty(capacity), self.empty(capacity)
+            for block, old in zip(pair, (layer.keys, layer.values), strict=True):
+                block[:, :, :kept] = old[:, :, :kept]
+            grown.append(pair)
+        # all or none: the kernel takes every block to be of one capacity
+        for layer, (keys, values) in zip(self._layers, grown, strict=True):
+            layer.keys, layer.values = keys, values
+        self.capacity, self._addresses = capacity, None

@@ -7,7 +7,9 @@ half of each token: one native call for all layers (`step.py`), a cache written 
 (`cache.py`), and only the last position through the head (bench/bench_generate.py).
 
 An answer does not depend on what else is in the batch: its rows are its own, its generator is its
-own, and padding is either causally invisible or masked (tests/runtime/test_engine.py). Not
+own, and padding is either causally invisible or masked (tests/runtime/test_engine.py). With
+weights in 8 or 4 bits one thing shows, in the last digits: whether a chat's earlier turn was still
+at hand (read as it was generated) or had to be read again (as a prompt is). Not
 thread-safe: one thread calls `submit`, `step` and `cancel`.
 """
 

@@ -255,9 +255,8 @@ def choose_dtype(device: torch.device, *, parameters: int) -> torch.dtype:
     """What "auto" means, by device and size.
 
     On a CPU with bf16 instructions (AVX-512 BF16 or AMX) a model above `BF16_PARAMETERS` runs in
-    bf16: a token costs one reading of all weights, and bf16 halves that (134 M parameters, one row:
-    8.8 against 17.7 ms). Elsewhere on CPU and on mps fp32; on cuda bf16 where the card has it, else
-    fp16.
+    bf16: a token costs one reading of all weights, and bf16 halves that. Elsewhere on CPU and on
+    mps fp32; on cuda bf16 where the card has it, else fp16.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from minna.models.decoder import Decoder
-from minna.native.linear import LinearKind, NativeLinear, decode_library
+from minna.native.linear import LinearKind, NativeLinear, decode_library, ready
 from minna.native.quantise import QuantisedKind, QuantisedLinear
 
 Bits = QuantisedKind
@@ -73,8 +73,7 @@ def pack(decoder: Decoder, *, kind: Bits | None = None) -> Decoder:
     make = _maker(weight, kind)
     if make is None:
         return decoder
-    # a head in 4 bits costs as many greedy tokens as all layers together: 95.1 % instead of 97.5 %
-    # are those of fp32 (a model of 17 M weights in its matrices, bench/bench_quality.py)
+    # a head in 4 bits costs as many greedy tokens as all layers together
     make_head = make if kind != "int4" else _maker(weight, "int8")
     head = weight if decoder.head is None else decoder.head.weight
     bias = None if decoder.head is None else decoder.head.bias
@@ -91,7 +90,8 @@ def _maker(weight: Tensor, kind: Bits | None) -> Make | None:
     """What makes a layer of those bits here, beside an embedding `weight`."""
     bits = kind or _BITS.get(weight.dtype)
     slow = bits == "bf16" and not has_bf16_instructions()
-    if weight.device.type == "cpu" and bits and not slow and decode_library() is not None:
+    built = weight.device.type == "cpu" and decode_library() is not None
+    if built and bits and not slow and ready(bits):
         return functools.partial(NativeLinear, kind=bits)
     if kind is not None:
         return functools.partial(QuantisedLinear, kind=kind)

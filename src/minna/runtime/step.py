@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from minna.models.decoder import Attend, Decoder, DecoderConfig, FeedForward, Layer
 from minna.native import decode as records
-from minna.native.linear import Matrix, NativeLinear, decode_library
+from minna.native.linear import Matrix, NativeLinear, decode_library, refuse
 from minna.runtime.cache import KeyValueCache
 
 _ACTIVATIONS = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
@@ -55,9 +55,18 @@ class NativeStep:
         """Read one token into each of the first rows of the cache; return fp32 logits [B, V]."""
         rows = len(tokens)
         lengths = cache.lengths[:rows]
+        config = self._decoder.config
+        # the kernel checks no limit: beyond one it would read what belongs to others
+        if rows > cache.rows or max(lengths) >= config.context:
+            raise IndexError(
+                f"{rows} rows of up to {max(lengths) + 1} tokens do not fit a cache of "
+                f"{cache.rows} rows and a context of {config.context}"
+            )
+        if not 0 <= min(tokens) <= max(tokens) < config.vocab:
+            raise IndexError(f"token ids {tokens} are not all in a vocabulary of {config.vocab}")
         cache.reserve(max(lengths) + 1)
         keys, values = cache.addresses
-        logits_BV = torch.empty(rows, self._decoder.config.vocab)
+        logits_BV = torch.empty(rows, config.vocab)
         step = records.Step(
             rows=rows,
             tokens=(ctypes.c_int64 * rows)(*tokens),
@@ -68,17 +77,15 @@ class NativeStep:
             logits=logits_BV.data_ptr(),
         )
         self._model.cache_kind = _KINDS[cache.dtype]
-        if self._kernels.step(self._model, step):
-            raise torch.OutOfMemoryError(f"no memory for a step of {rows} rows")
+        refuse(self._kernels.step(self._model, step), f"a step of {rows} rows")
         cache.commit(range(rows), added=[1] * rows)
         return logits_BV
 
     def _describe(self, decoder: Decoder) -> records.Model:
         config = decoder.config
-        positions = None if decoder.positions is None else decoder.positions.weight
+        positions = None if decoder.positions is None else self._table(decoder.positions.weight)
         rotary = config.positions == "rotary"
         cos, sin = self._keep(decoder.cos), self._keep(decoder.sin)
-        self._kept += [decoder.embed.weight, *([] if positions is None else [positions])]
         return records.Model(
             layers=config.layers,
             width=config.width,
@@ -94,8 +101,8 @@ class NativeStep:
             parallel=config.residual == "parallel",
             embed_kind=_KINDS[decoder.embed.weight.dtype],
             eps=config.norm_eps,
-            embed=decoder.embed.weight.data_ptr(),
-            positions=None if positions is None else positions.data_ptr(),
+            embed=self._table(decoder.embed.weight),
+            positions=positions,
             cos=cos if rotary else None,
             sin=sin if rotary else None,
             layer=self._layers,
@@ -126,6 +133,11 @@ class NativeStep:
             return records.Norm(weight=self._keep(norm.weight), bias=self._keep(norm.bias))
         assert isinstance(norm, nn.RMSNorm)
         return records.Norm(weight=self._keep(norm.weight), bias=None)
+
+    def _table(self, weight: Tensor) -> int:
+        """Rows as they are, one after the other; held here, whatever becomes of the module's."""
+        self._kept.append(weight.detach().contiguous())
+        return self._kept[-1].data_ptr()
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor.detach().float().contiguous())

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from minna import native
 from minna.console import say, warn
 from minna.errors import UsageError
 from minna.speedrun.track import Track
@@ -32,7 +31,6 @@ class Machine(BaseModel):
         instructions: those of `_FLAGS` the processor has; none known outside Linux.
         gpu: its name, where the model trained on one.
         gpu_gb: its memory in 10^9 bytes.
-        kernels: `native` where minna's own were at hand, else `torch`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +42,6 @@ class Machine(BaseModel):
     instructions: list[str]
     gpu: str | None
     gpu_gb: float | None
-    kernels: str
     torch: str
 
     def short(self) -> str:
@@ -60,7 +57,6 @@ def look(*, device: str) -> Machine:
     """Describe this machine for a model that trains on `device`."""
     name, flags = _processor()
     gpu = torch.cuda.get_device_properties(0) if device == "cuda" else None
-    own = device == "cpu" and not native.switched_off() and native.why_not() is None
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         processor=name,
@@ -69,7 +65,6 @@ def look(*, device: str) -> Machine:
         instructions=[flag for flag in _FLAGS if flag in flags],
         gpu=gpu.name if gpu else None,
         gpu_gb=round(gpu.total_memory / 1e9, 1) if gpu else None,
-        kernels="native" if own else "torch",
         torch=torch.__version__,
     )
 

@@ -104,8 +104,9 @@ def keep(before: dict[str, Any]) -> Numerics:
 
 
 def _has_kernels(device: str, precision: Literal["bf16", "fp32"]) -> bool:
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return device == "cpu" and attention.ready(dtype)
+    # fp32 in any case: looks along the way run without autocast
+    kinds = {torch.float32, torch.bfloat16 if precision == "bf16" else torch.float32}
+    return device == "cpu" and all(attention.ready(kind) for kind in kinds)
 
 
 def pick_device(device: str) -> str:

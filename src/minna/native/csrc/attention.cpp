@@ -354,7 +354,7 @@ struct Backward {
   }
 };
 
-// Hand the tasks to threads; 0, or 1 where something threw (brgemm has no kernel for this CPU).
+// Hand the tasks to threads; 0, 1 where there is no kernel for this CPU, 2 where memory is out.
 template <typename Task>
 int spread(const Call& c, int64_t parts) {
   const int64_t tasks = c.B * c.K * parts;
@@ -367,10 +367,12 @@ int spread(const Call& c, int64_t parts) {
       Task task(c, scratch);
       for (int64_t t = next++; t < tasks && !failed; t = next++)
         task.run(t / parts / c.K, t / parts % c.K, t % parts, parts);
-      at::native::cpublas::brgemm_release();
-    } catch (...) {
+    } catch (const std::bad_alloc&) {
+      failed = 2;
+    } catch (...) {  // brgemm has no kernel for this CPU
       failed = 1;
     }
+    at::native::cpublas::brgemm_release();
   }
   return failed;
 }

@@ -3,6 +3,7 @@
 // what a matrix multiplies is rounded, as linear.h says. A row's numbers never depend on the other
 // rows: the same code runs for each, in the same order.
 
+#include <atomic>
 #include <cmath>
 
 #include "linear.h"
@@ -352,10 +353,23 @@ class Worker {
   float *x, *qkv, *attended, *hidden, *scores_, *normed_;
 };
 
-// Threads that pay: a barrier costs about a microsecond, in which a thread reads 32 KB.
-inline int threads_for(int64_t bytes) {
-  const int64_t most = omp_get_max_threads();
-  return int(std::max<int64_t>(1, std::min<int64_t>(most, bytes / 65536)));
+// Threads that pay: a barrier costs about a microsecond, in which a thread reads 32 KB. One or all of
+// them: libgomp ends the threads that a smaller team leaves out, and with them what they keep.
+inline int threads_for(int64_t bytes) { return bytes < 131072 ? 1 : omp_get_max_threads(); }
+
+// What `job` threw as a number, since nothing may leave a parallel region.
+enum Outcome : int { DONE = 0, NO_MEMORY = 1, NO_KERNEL = 2 };
+
+template <class Job>
+int outcome(const Job& job) {
+  try {
+    job();
+    return DONE;
+  } catch (const std::bad_alloc&) {
+    return NO_MEMORY;
+  } catch (...) {  // brgemm: no such kernel for this CPU, or oneDNN is switched off
+    return NO_KERNEL;
+  }
 }
 
 // A block of outputs times some rows; inputs a piece at a time, so that both sides stay in L2.
@@ -381,21 +395,20 @@ void block_of_many(
 // The products of many rows: blocks of decoded weights against 64 rows at a time, in panels of rows
 // that stay in the cache while all blocks pass (without them fp32 lost a quarter at 4,096 rows).
 template <class T, class Out>
-void many(const Matrix& m, int64_t M, const T* x, Out* out) {
+int many(const Matrix& m, int64_t M, const T* x, Out* out) {
   constexpr int64_t CHUNK = 64;
   const int64_t K = padded(m.inputs, PAD), count = blocks_of(m);
   const bool ready = m.kind == (sizeof(T) == 4 ? FP32 : BF16);
   const int64_t panel =
       ready ? std::max<int64_t>(4 * CHUNK, (1 << 20) / (K * int64_t(sizeof(T))) / CHUNK * CHUNK)
             : 16 * CHUNK;  // each panel decodes the weights anew
-#pragma omp parallel num_threads(threads_for(count * BLOCK * K * std::max<int64_t>(1, M / 16)))
-  {
+  std::atomic<int> failed{DONE};
+  const auto mine = [&](int64_t me, int64_t threads) {
     static thread_local Scratch kept_weights, kept_tile;
     T* decoded = ready ? nullptr : kept_weights.get<T>(K * BLOCK);
     float* part = kept_tile.get<float>(CHUNK * BLOCK);
-    for (int64_t begin = 0; begin < M; begin += panel) {
-#pragma omp for schedule(static) nowait
-      for (int64_t block = 0; block < count; ++block) {
+    for (int64_t begin = 0; begin < M; begin += panel)
+      for (int64_t block = count * me / threads; block < count * (me + 1) / threads; ++block) {
         const T* weights = reinterpret_cast<const T*>(m.data + block * block_bytes(m.kind, m.inputs));
         if (!ready) {
           decode_block(m, block, decoded);
@@ -406,9 +419,14 @@ void many(const Matrix& m, int64_t M, const T* x, Out* out) {
           block_of_many(m, block, std::min(CHUNK, end - row), x + row * K, weights, part,
                         out + row * m.outputs);
       }
-    }
+  };
+#pragma omp parallel num_threads(threads_for(count * BLOCK * K * std::max<int64_t>(1, M / 16)))
+  {
+    const int found = outcome([&] { mine(omp_get_thread_num(), omp_get_num_threads()); });
+    if (found != DONE) failed = found;
     at::native::cpublas::brgemm_release(sizeof(T) == 2);
   }
+  return failed;
 }
 
 // Rows as `many` wants them: padded to whole groups of inputs and of rows, rounded to T.
@@ -458,13 +476,15 @@ constexpr int64_t FEW = 16;  // up to so many rows the tiles for decoding are fa
 // a long one would make an answer depend on which prompts were read together.
 
 template <class From>
-void product(const Matrix& m, int64_t M, const From* x, From* out) {
+int product(const Matrix& m, int64_t M, const From* x, From* out) {
   static thread_local Scratch kept;
-  if (M <= FEW && (m.kind == FP32 || m.kind == BF16)) return few(m, M, x, out, kept);
+  if (M <= FEW && (m.kind == FP32 || m.kind == BF16)) {
+    few(m, M, x, out, kept);
+    return DONE;
+  }
   if (m.kind == BF16 || (m.kind != FP32 && sizeof(From) == 2))
-    many<bf16>(m, M, lay<bf16>(m, M, x, kept), out);
-  else
-    many<float>(m, M, lay<float>(m, M, x, kept), out);
+    return many<bf16>(m, M, lay<bf16>(m, M, x, kept), out);
+  return many<float>(m, M, lay<float>(m, M, x, kept), out);
 }
 
 }  // namespace minna
@@ -531,37 +551,34 @@ void pack_groups(
     }
 }
 
-// out [rows][outputs] of x [rows][inputs], both fp32 or both bf16; 0, or 1 where memory is out.
+// out [rows][outputs] of x [rows][inputs], both fp32 or both bf16; an Outcome.
 int64_t linear(const Matrix* matrix, int64_t rows, int64_t kind, const void* x, void* out) {
-  try {
+  int found = DONE;
+  const int thrown = outcome([&] {
     if (kind == BF16)
-      product(*matrix, rows, static_cast<const bf16*>(x), static_cast<bf16*>(out));
+      found = product(*matrix, rows, static_cast<const bf16*>(x), static_cast<bf16*>(out));
     else
-      product(*matrix, rows, static_cast<const float*>(x), static_cast<float*>(out));
-    return 0;
-  } catch (const std::bad_alloc&) {
-    return 1;
-  }
+      found = product(*matrix, rows, static_cast<const float*>(x), static_cast<float*>(out));
+  });
+  return thrown != DONE ? thrown : found;
 }
 
 int64_t layer_bytes() { return sizeof(Layer); }
 int64_t model_bytes() { return sizeof(Model); }
+int64_t step_bytes() { return sizeof(Step); }
 
-// One token for each row; 0, or 1 where memory is out.
+// One token for each row; an Outcome.
 int64_t step(const Model* model, const Step* asked) {
   static thread_local Scratch kept, kept_own;
   const Layer& layer = model->layer[0];
   const int64_t bytes = blocks_of(layer.up) * block_bytes(layer.up.kind, layer.up.inputs);
   const int threads = threads_for(bytes);
-  try {
+  return outcome([&] {
     const int64_t own = padded(Worker::own_bytes(*model, asked->rows), 64);
     float* shared = kept.get<float>(Worker::shared_floats(*model, asked->rows));
     uint8_t* each = kept_own.get<uint8_t>(own * threads);
 #pragma omp parallel num_threads(threads)
-    Worker(*model, *asked, shared, each + own * omp_get_thread_num()).run();
-    return 0;
-  } catch (const std::bad_alloc&) {
-    return 1;
-  }
+    Worker(*model, *asked, shared, each + own * omp_get_thread_num()).run();  // throws nothing
+  });
 }
 }
