@@ -187,7 +187,8 @@ def test_the_step_equals_a_float64_decoder_for_every_choice_of_config(config, co
     truth = reference(decoder, kind)
     for row, logits in zip(rows, found, strict=True):
         expected = truth.logits(truth(torch.tensor([row])))[0, -1]
-        assert difference(logits, expected) < {"fp32": 3e-5}.get(kind, 0.06)
+        # inputs rounded to 8 bits: a few percent; a wrong kernel is wrong by the whole
+        assert difference(logits, expected) < {"fp32": 3e-5}.get(kind, 0.12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
