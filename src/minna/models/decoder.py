@@ -25,7 +25,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from minna.errors import UsageError
+from minna.models import checkpointing
 from minna.models.attention import Attention, AttentionKind, choose_attention
+from minna.models.checkpointing import Checkpointing
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -208,8 +210,18 @@ class Layer(nn.Module):
         rotation: tuple[Tensor, Tensor] | None,
         attend: Attention,
         cache: LayerCache | None,
+        keep: Checkpointing = "none",
     ) -> Tensor:
-        """Add what attention and feed-forward say to the stream."""
+        """Add what attention and feed-forward say to the stream; `keep` for the backward pass."""
+        return checkpointing.run(keep, self._add, x_BSD, rotation, attend, cache)
+
+    def _add(
+        self,
+        x_BSD: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        attend: Attention,
+        cache: LayerCache | None,
+    ) -> Tensor:
         attended = self.attention(self.attention_norm(x_BSD), rotation, attend, cache)
         if self.parallel:
             return x_BSD + attended + self.mlp(self.mlp_norm(x_BSD))
@@ -227,6 +239,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.attention_kind: AttentionKind = "fused"
+        self.checkpointing: Checkpointing = "none"
         self.embed = nn.Embedding(config.vocab, config.width)
         self.positions = (
             nn.Embedding(config.context, config.width) if config.positions == "learned" else None
@@ -278,9 +291,10 @@ class Decoder(nn.Module):
             segments_BS=segments_BS,
             dropout=self.config.dropout if self.training else 0.0,
         )
+        keep = self.checkpointing if self.training else "none"
         for index, layer in enumerate(self.layers):
             cache = None if caches is None else caches[index]
-            x_BSD = layer(x_BSD, rotation, attend, cache)
+            x_BSD = layer(x_BSD, rotation, attend, cache, keep)
         return self.final_norm(x_BSD)
 
     def logits(self, hidden: Tensor) -> Tensor:
