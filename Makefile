@@ -31,10 +31,10 @@ demo: $(VENV)/.installed  ## from raw Japanese text to a released GPT (about ten
 
 test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 -rs --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
 
 test-full: $(VENV)/.installed-dev  ## the tests and the long ones
-	$(BIN)/python -m pytest -n 2 -m "full or not full" --hypothesis-profile=default
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "full or not full" --hypothesis-profile=default
 
 faults: $(VENV)/.installed-dev  ## only what kills, cuts, fills and corrupts
 	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/artifact tests/corpus

@@ -175,7 +175,8 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
     from minna.runtime.load import load_model
     from minna.train.optim import AdamWSettings, make_optimisers
     from minna.train.precision import compile_or_fall_back, decide
-    from minna.train.protocols import Parts
+    from minna.train.parallel import Whole
+from minna.train.protocols import Parts
     from minna.train.schedule import Cosine
 
     batches = read_batches(options)
@@ -185,9 +186,11 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
     numerics = decide(device="cpu", precision="auto", compile_="auto")
     model.attention_kind = attention_kind(model, row_tokens=ROW, numerics=numerics)
     settings = AdamWSettings(lr=LEARNING_RATE, betas=(0.9, BETA2), weight_decay=DECAY)
+    objective = CausalLM()
     parts = Parts(
         model=model,
-        objective=CausalLM(),
+        objective=objective,
+        placement=Whole(model, objective),
         stream=_Given(batches),
         optimisers=make_optimisers(model, settings=settings),
         schedule=Cosine(floor=1.0),

@@ -59,7 +59,8 @@ def train_minna(
     from minna.objectives import CausalLM
     from minna.train.optim import AdamWSettings, make_optimisers
     from minna.train.precision import compile_or_fall_back, decide
-    from minna.train.protocols import Parts
+    from minna.train.parallel import Whole
+from minna.train.protocols import Parts
     from minna.train.schedule import Cosine
     from minna.train.step import take_step, to_device
 
@@ -74,9 +75,11 @@ def train_minna(
     decoder = fresh(task).to(task.device)
     decoder.attention_kind = "flex" if cuda else "fused"
     stream: Any = task.batches(at_once, attention=attention)
+    objective = CausalLM()
     parts = Parts(
         model=decoder,
-        objective=CausalLM(),
+        objective=objective,
+        placement=Whole(decoder, objective),
         stream=stream,
         optimisers=make_optimisers(decoder, settings=AdamWSettings(lr=6e-4)),
         schedule=Cosine(floor=1.0),

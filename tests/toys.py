@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from minna.models import build
-from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape, find_family
 from minna.objectives import CausalLM
 from minna.streams.shards import Shard
 from minna.streams.text import TextStream, TextStreamSettings
 from minna.train.optim import AdamWSettings, make_optimisers
+from minna.train.parallel import Sharding, place
 from minna.train.protocols import Parts
+from minna.train.ranks import ALONE, Ranks
 from minna.train.schedule import Cosine
 
 EOS = 2
@@ -48,6 +50,9 @@ def toy_parts(
     family: str = "gpt_neox",
     dropout: float = 0.0,
     seed: int = 0,
+    ranks: Ranks = ALONE,
+    sharding: Sharding = "auto",
+    precision: str = "fp32",
 ) -> Parts:
     """A 2-layer model with everything around it."""
     size = {"layers": 2, "width": 32, "heads": 2, "ffn": 64, "context": 64}
@@ -60,16 +65,34 @@ def toy_parts(
     model.initialise(seed=seed)
     settings = TextStreamSettings(row_tokens=row_tokens, rows="document_start", attention=attention)
     optim = optim or AdamWSettings(lr=3e-3)
+    objective = CausalLM()
+    placement = place(
+        model,
+        objective,
+        sharding=sharding,
+        units=find_family(family).shard_units,
+        ranks=ranks,
+        precision=precision,
+    )
     return Parts(
         model=model,
-        objective=CausalLM(),
-        stream=TextStream(MemoryShards(), settings=settings, rows=rows, eos=EOS, seed=seed),
+        objective=objective,
+        placement=placement,
+        stream=TextStream(
+            MemoryShards(),
+            settings=settings,
+            rows=rows,
+            eos=EOS,
+            seed=seed,
+            rank=ranks.rank,
+            ranks=ranks.count,
+        ),
         optimisers=make_optimisers(model, settings=optim),
         schedule=Cosine(warmup=2),
         clip=1.0,
         evaluators=[],
         weights={"next_token": 1.0},
-        micro_batch_tokens=rows * row_tokens,
+        micro_batch_tokens=rows * row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=model.flops_per_token(row_tokens=row_tokens),
         tokens_per_byte=0.25,

@@ -13,7 +13,7 @@ from tests.toys import same_bits, toy_parts, weights
 from tests.train.test_invariants import settings, train
 
 from minna.errors import ArtifactError, TrainingError
-from minna.train import checkpoint
+from minna.train import checkpoint, state
 from minna.train.loop import sole_user
 from minna.train.precision import Numerics
 from minna.train.protocols import Evaluation
@@ -87,7 +87,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path):
 
 
 def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypatch):
-    real = checkpoint.save_tensors
+    real = state.save_tensors
     calls = {"n": 0}
 
     def full(tensors, path):
@@ -97,7 +97,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_tensors", full)
+    monkeypatch.setattr(state, "save_tensors", full)
     with pytest.raises(ArtifactError, match="disk is full"):
         train(toy_parts(), settings=settings(), numerics=EAGER, run=tmp_path)
     good = checkpoint.newest_good(tmp_path)
@@ -137,7 +137,7 @@ def test_a_damaged_newest_checkpoint_never_pushes_out_a_good_one(tmp_path):
     (newest / "state.json").write_text("{", encoding="utf-8")
     parts = toy_parts()
     progress = checkpoint.Progress(step=9)
-    checkpoint.save(parts, run=tmp_path, progress=progress, numerics={}, keep=1)
+    checkpoint.Saver(parts, run=tmp_path, numerics={}, keep=1, when="waiting").save(progress)
     assert [path.name for path in checkpoint.saved(tmp_path)] == ["step-00000009"]
     assert checkpoint.newest_good(tmp_path) is not None
 

@@ -52,6 +52,11 @@ class Draft:
         self.counts[name] = Count(value=value, unit=unit)
 
 
+def draft_of(out: Path) -> Path:
+    """Where `out` is written until it is whole."""
+    return out.with_name(f".{out.name}.partial")
+
+
 @contextlib.contextmanager
 def writing(
     out: Path,
@@ -76,7 +81,7 @@ def writing(
             f"{str(out)!r} has no name of its own to be written under",
             remedy="choose an --out such as build/corpus",
         )
-    partial = out.with_name(f".{out.name}.partial")
+    partial = draft_of(out)
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -227,6 +227,15 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def code_digest() -> str:
+    """Hash minna's own source: whether two processes run the same, installed or not."""
+    root = Path(minna.__file__).parent
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()
+
+
 def source_commit() -> str | None:
     """The git commit of minna's own source, or None for an installed package."""
     root = Path(minna.__file__).parents[2]

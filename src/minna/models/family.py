@@ -183,6 +183,7 @@ class Family:
         config_to_disk: decoder config -> config.json fields.
         config_from_disk: config.json fields -> decoder config.
         to_disk / from_disk: state dicts, ours <-> Hugging Face names.
+        shard_units: pattern of the names of modules that ranks gather one at a time (FSDP2).
     """
 
     name: str
@@ -193,6 +194,7 @@ class Family:
     config_from_disk: Callable[[dict[str, Any]], DecoderConfig]
     to_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
     from_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
+    shard_units: str = r"^layers\.\d+$"
 
 
 _PARTS = {

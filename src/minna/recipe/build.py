@@ -5,6 +5,7 @@ The only file that knows every room of training. The loop below it knows none.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import torch
 
 from minna import artifact
 from minna.artifact.files import sha256_file, write_text_atomically
-from minna.artifact.manifest import FileEntry, new_manifest, write_manifest
+from minna.artifact.manifest import FileEntry, code_digest, new_manifest, write_manifest
 from minna.console import say, warn
 from minna.errors import ArtifactError, TrainingError, UsageError
 from minna.models import Decoder, build, find_family
@@ -33,8 +34,10 @@ from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
 from minna.train.optim import Muon, make_optimisers
-from minna.train.precision import Numerics
+from minna.train.parallel import place
+from minna.train.precision import Numerics, agreed, pick_device
 from minna.train.protocols import Evaluator, Parts
+from minna.train.ranks import ALONE, Ranks, gone, joined
 from minna.train.report import write_report
 from minna.units import format_bytes, format_count, format_seconds
 
@@ -74,6 +77,69 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
     Raises:
         TrainingError: the directory holds another run, or training cannot go on.
     """
+    device = pick_device(recipe.train.device)
+    with joined(device=device, wait_seconds=recipe.train.hang_seconds) as ranks:
+        try:
+            return _run(recipe, corpus=corpus, tokenizer=tokenizer, out=out, ranks=ranks)
+        except RuntimeError as error:
+            if ranks.alone or not gone(error):
+                raise
+            raise TrainingError(
+                f"another rank of this run is gone: {str(error).splitlines()[0]}",
+                remedy="see what it printed; the same command goes on from the last checkpoint",
+            ) from error
+
+
+def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ranks) -> Path:
+    """Train on one of the ranks: what only one may do (checks, files), the first one does."""
+    inputs = ranks.together(
+        lambda: _Inputs(
+            corpus=corpus, tokenizer=tokenizer, parents=_parents(recipe, corpus, tokenizer)
+        )
+    )
+    settings = resolved(recipe)
+    ranks.refuse_difference(
+        {"the recipe": to_toml(recipe), **inputs.digests(), "minna's code": code_digest()}
+    )
+    if artifact.unchanged(
+        out, key=artifact.key_of("run", settings=settings, parents=inputs.parents)
+    ):
+        say(f"{out}: this recipe is trained on these inputs already")
+        return out
+    with contextlib.ExitStack() as stack:
+        found = _take_over(out, recipe, inputs, stack=stack, ranks=ranks)
+        tokens = ranks.first_then_all(
+            lambda: write_tokens(
+                corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads()
+            )
+        )
+        numerics = agreed(settle_numerics(recipe.train, found=found), ranks=ranks)
+        parts = ranks.together(
+            lambda: build_parts(
+                recipe,
+                tokens=tokens,
+                tokenizer=tokenizer,
+                numerics=numerics,
+                fresh=found is None,
+                ranks=ranks,
+            )
+        )
+        for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
+            say(line)
+        done = train(parts, settings=recipe.train, numerics=numerics, run=out, found=found)
+        spent = recipe.train.budget.is_spent(done)
+        if ranks.first:
+            toml = to_toml(recipe)
+            write_report(out, name=recipe.name, description=recipe.description, recipe=toml)
+        if ranks.first and spent:
+            _finish(out, recipe, inputs, parts, done)
+        ranks.wait()
+        if not spent:
+            raise KeyboardInterrupt
+    return out
+
+
+def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Parent]:
     parents = [
         artifact.parent_of(corpus, role="corpus", kind="corpus"),
         artifact.parent_of(tokenizer, role="tokenizer"),
@@ -81,40 +147,45 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
     base = Path(recipe.init.from_)
     if recipe.init.from_ and (base / artifact.MANIFEST_NAME).is_file():
         parents.append(artifact.parent_of(base, role="init"))
-    inputs = _Inputs(corpus=corpus, tokenizer=tokenizer, parents=parents)
-    settings = resolved(recipe)
-    if artifact.unchanged(
-        out, key=artifact.key_of("run", settings=settings, parents=inputs.parents)
-    ):
-        say(f"{out}: this recipe is trained on these inputs already")
-        return out
-    _refuse_other_kind(out)
-    with sole_user(out):
+    return parents
+
+
+def _take_over(
+    out: Path, recipe: Recipe, inputs: _Inputs, *, stack: contextlib.ExitStack, ranks: Ranks
+) -> Path | None:
+    """Hold the run directory and say what it will hold; return the checkpoint to go on from.
+
+    Raises:
+        TrainingError: it holds another run, or none of its checkpoints is intact.
+    """
+
+    def first() -> int:
+        _refuse_other_kind(out)
+        stack.enter_context(sole_user(out))
         found = checkpoint.newest_good(out)
         if found is not None:
-            _refuse_shorter_run(found, recipe, before=_refuse_other_run(out, settings, inputs))
+            before = _refuse_other_run(out, resolved(recipe), inputs)
+            _refuse_shorter_run(found, recipe, before=before)
+            checkpoint.warn_of_other_code(found)
         _warn_of_other_tokenizer(recipe, inputs.tokenizer)
         # from here on it is unfinished again, whatever it was before
         (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
         write_text_atomically(out / "recipe.toml", to_toml(recipe))
         write_text_atomically(out / _INPUTS, json.dumps(inputs.digests(), indent=1) + "\n")
-        tokens = write_tokens(corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads())
-        numerics = settle_numerics(recipe.train, found=found)
-        parts = build_parts(
-            recipe, tokens=tokens, tokenizer=tokenizer, numerics=numerics, fresh=found is None
-        )
-        for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
-            say(line)
-        done = train(parts, settings=recipe.train, numerics=numerics, run=out, found=found)
-        write_report(out, name=recipe.name, description=recipe.description, recipe=to_toml(recipe))
-        if not recipe.train.budget.is_spent(done):
-            raise KeyboardInterrupt
-        _finish(out, recipe, inputs, parts, done)
-    return out
+        return -1 if found is None else checkpoint.saved(out).index(found)
+
+    (number,) = ranks.sum([ranks.together(first if ranks.first else lambda: 0)])
+    return None if number < 0 else checkpoint.saved(out)[int(number)]
 
 
 def build_parts(
-    recipe: Recipe, *, tokens: Path, tokenizer: Path, numerics: Numerics, fresh: bool
+    recipe: Recipe,
+    *,
+    tokens: Path,
+    tokenizer: Path,
+    numerics: Numerics,
+    fresh: bool,
+    ranks: Ranks = ALONE,
 ) -> Parts:
     """Put the parts of a run together.
 
@@ -124,13 +195,13 @@ def build_parts(
         tokenizer: the tokenizer directory.
         numerics: device and arithmetic.
         fresh: whether weights must be initialised (no checkpoint will replace them).
+        ranks: who trains together; the model ends on this one's device, whole or divided.
 
     Raises:
         UsageError: the sections do not fit the tokenizer or each other.
     """
     words = load_tokenizer(tokenizer)
-    rank, ranks = 0, 1
-    accumulation = check_step_tokens(recipe, ranks=ranks)
+    accumulation = check_step_tokens(recipe, ranks=ranks.count)
     model = build(recipe.model, vocab=words.vocab_size)
     if fresh:
         _initialise(model, recipe)
@@ -151,22 +222,31 @@ def build_parts(
         rows=recipe.train.micro_batch_rows,
         eos=words.eos_id,
         seed=recipe.train.seed,
-        rank=rank,
-        ranks=ranks,
+        rank=ranks.rank,
+        ranks=ranks.count,
     )
-    named = find_family(recipe.model.family).parts
-    patterns = {named.get(key, key): learns for key, learns in recipe.trainable.items()}
+    family = find_family(recipe.model.family)
+    patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
+    placement = place(
+        model.to(numerics.device),
+        objective,
+        sharding=recipe.train.sharding,
+        units=family.shard_units,
+        ranks=ranks,
+        precision=numerics.precision,
+    )
     return Parts(
         model=model,
         objective=objective,
+        placement=placement,
         stream=stream,
         optimisers=make_optimisers(model, settings=recipe.optim),
         schedule=recipe.schedule,
         clip=recipe.optim.clip,
         evaluators=_evaluators(recipe, tokens, words),
         weights={"next_token": 1.0},
-        micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks,
+        micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=model.flops_per_token(row_tokens=recipe.stream.row_tokens),
         tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes,
@@ -183,7 +263,12 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
     shards = TokenShards(tokens, split="train")
     states = sum(_state_bytes(optimiser) for optimiser in parts.optimisers)
     fixed = 4 * parameters + 4 * learning + states
-    hoped = numerics.peak * _HOPED_SHARE / (settings.tokens_per_step * parts.flops_per_token)
+    hoped = (
+        numerics.peak
+        * parts.placement.ranks.count
+        * _HOPED_SHARE
+        / (settings.tokens_per_step * parts.flops_per_token)
+    )
     budget = settings.budget
     steps = budget.steps if budget.seconds is None else min(budget.steps, budget.seconds * hoped)
     total = settings.tokens_per_step * steps
@@ -193,13 +278,15 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
         else f"{format_seconds(budget.seconds)} of training; at {_HOPED_SHARE:.0%} of the matrix "
         f"peak {format_count(round(steps))} steps"
     )
+    ranks = parts.placement.ranks
+    among = "" if ranks.alone else f" x {ranks.count} ranks ({parts.placement.kind})"
     facts = {
         "recipe": f"{recipe.name}: {recipe.description}",
         "model": f"{format_count(parameters)} parameters ({format_count(learning)} learn), "
         f"{format_bytes(fixed)} of weights, gradients and optimiser state",
         "data": f"{format_count(shards.tokens)} tokens, {format_count(shards.documents)} "
         f"documents, {shards.bytes / shards.tokens:.2f} bytes per token{_told(shards)}",
-        "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches = "
+        "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches{among} = "
         f"{settings.tokens_per_step} tokens",
         "run": f"{length} = {format_count(total)} tokens = "
         f"{total / shards.epoch_tokens:.2f} epochs, {total * parts.flops_per_token:.2e} FLOPs",

@@ -1,32 +1,37 @@
 """Checkpoints: whole or not at all, checked before they are trusted, exact when resumed.
 
 A checkpoint is a directory with a manifest like everything else: weights and optimiser state as
-safetensors (no pickle), the rest (step, stream position, random state) as JSON. Resuming verifies
-every hash; a damaged newest checkpoint is named and the one before it is used, which is why two are
-kept.
+safetensors (no pickle; `state.py`), the rest (step, stream position, random states) as JSON.
+Resuming verifies every hash; a damaged newest checkpoint is named and the one before it is used,
+which is why two are kept.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import json
 import shutil
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from minna import artifact
+from minna.artifact.atomic import draft_of
 from minna.artifact.files import write_text_atomically
-from minna.artifact.tensors import save_tensors
+from minna.artifact.manifest import library_versions, source_commit
 from minna.artifact.verify import verify
 from minna.console import warn
 from minna.errors import ArtifactError, TrainingError
+from minna.train import state
 from minna.train.precision import random_state, set_random_state
 from minna.train.protocols import Parts
+from minna.train.ranks import Ranks, seed_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,40 +49,111 @@ class Progress:
         )
 
 
-def save(
-    parts: Parts, *, run: Path, progress: Progress, numerics: dict[str, Any], keep: int
-) -> Path:
-    """Write checkpoints/step-N, then drop all but the `keep` newest.
+class Saver:
+    """Writes the checkpoints of a run, behind the back of the next steps where that is asked.
 
-    Checkpoints of later steps belong to a future that a damaged one made us leave; they go first,
-    so that they can never push out a good one.
+    In the background, tensors are copied to memory first (the step goes on as soon as that is
+    done), and one checkpoint is written at a time.
 
-    Raises:
-        ArtifactError: the disk is full; the checkpoints of before are untouched.
+    Args:
+        parts: of the run.
+        run: its directory.
+        numerics: the arithmetic a resumed run keeps.
+        keep: checkpoints kept.
+        when: "background", or "waiting" for the disk.
     """
-    folder = run / "checkpoints"
-    out = folder / f"step-{progress.step:08d}"
-    state = {
-        "step": progress.step,
-        "tokens": progress.tokens,
-        "seconds": progress.seconds,
-        "stream": parts.stream.state_dict(),
-        "random": {
-            name: base64.b64encode(bytes(value.tolist())).decode()
-            for name, value in random_state().items()
-        },
-        "numerics": numerics,
-    }
-    with artifact.writing(out, kind="checkpoint", settings={"step": progress.step}) as draft:
-        save_tensors(_own(parts.model.state_dict()), draft.path / "model.safetensors")
-        save_tensors(_own(parts.objective.state_dict()), draft.path / "objective.safetensors")
-        save_tensors(_optimiser_tensors(parts), draft.path / "optimiser.safetensors")
-        write_text_atomically(draft.path / "state.json", json.dumps(state, indent=1))
-    for later in [path for path in saved(run) if path.name > out.name]:
-        shutil.rmtree(later)
-    for old in saved(run)[:-keep]:
-        shutil.rmtree(old)
-    return out
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        run: Path,
+        numerics: dict[str, Any],
+        keep: int,
+        when: Literal["background", "waiting"],
+    ) -> None:
+        self.parts, self.run, self.numerics, self.keep, self.when = parts, run, numerics, keep, when
+        self._ranks = parts.placement.ranks.beside()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.wait()
+        self._thread.shutdown(wait=kind is None, cancel_futures=True)
+
+    def save(self, progress: Progress) -> None:
+        """Write checkpoints/step-N, then drop all but the newest; every rank calls this.
+
+        Raises:
+            ArtifactError: the disk is full; the checkpoints of before are untouched.
+            TrainingError: another rank could not write.
+        """
+        self.wait()
+        parts = self.parts
+        tensors = state.collect(parts)
+        facts = {
+            **asdict(progress),
+            "stream": parts.stream.state_dict(),
+            "random": _random_states(parts.placement.ranks),
+            "numerics": self.numerics,
+            "ranks": parts.placement.ranks.count,
+        }
+        if self.when == "background":
+            tensors = state.copied(tensors)
+        self._writing = self._thread.submit(self._write, tensors, facts)
+        if self.when == "waiting":
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is written, by every rank.
+
+        Raises:
+            ArtifactError: it could not be.
+            TrainingError: another rank could not write.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self.parts.placement.ranks.together(writing.result)
+
+    def _write(self, tensors: state.State, facts: dict[str, Any]) -> None:
+        out = self.run / "checkpoints" / f"step-{facts['step']:08d}"
+        ranks = self._ranks
+        if not tensors.divided and not ranks.first:
+            return
+        with contextlib.ExitStack() as stack:
+            opening = functools.partial(_open, out, step=facts["step"], stack=stack)
+            if tensors.divided:  # every rank writes into the draft that the first one opens
+                ranks.together(opening if ranks.first else lambda: None)
+                ranks.together(lambda: state.write(tensors, draft_of(out), ranks=ranks))
+            else:
+                opening()
+                state.write(tensors, draft_of(out), ranks=ranks)
+            if ranks.first:
+                write_text_atomically(draft_of(out) / "state.json", json.dumps(facts, indent=1))
+        if ranks.first:
+            self._drop(out)
+
+    def _drop(self, newest: Path) -> None:
+        """Drop old checkpoints, and later ones: they belong to a future that a damaged one ended.
+
+        Later ones go first, so that they can never push out a good one.
+        """
+        for later in [path for path in saved(self.run) if path.name > newest.name]:
+            shutil.rmtree(later)
+        for old in saved(self.run)[: -self.keep]:
+            shutil.rmtree(old)
+
+
+def _open(out: Path, *, step: int, stack: contextlib.ExitStack) -> None:
+    """Begin to write `out`, which becomes whole when the stack is left without an error."""
+    writing = artifact.writing(out, kind="checkpoint", settings={"step": step})
+    draft = stack.enter_context(writing)
+    for left in draft.path.glob("*.safetensors"):
+        left.unlink()  # of a kill: from more ranks than now, it would be taken for a part
 
 
 def saved(run: Path) -> list[Path]:
@@ -109,87 +185,74 @@ def newest_good(run: Path) -> Path | None:
 
 def numerics_of(checkpoint: Path) -> dict[str, Any]:
     """Return the arithmetic the checkpointed run was using."""
-    return _state(checkpoint)["numerics"]
+    return _facts(checkpoint)["numerics"]
 
 
 def progress_of(checkpoint: Path) -> Progress:
     """Return how much a checkpoint has behind it."""
-    state = _state(checkpoint)
-    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
+    facts = _facts(checkpoint)
+    return Progress(step=facts["step"], tokens=facts["tokens"], seconds=facts["seconds"])
 
 
 def restore(parts: Parts, *, checkpoint: Path) -> Progress:
-    """Put weights, optimiser, objective, stream and random state back.
+    """Put weights, optimiser, objective, stream and random state back, on any number of ranks.
 
     Raises:
         TrainingError: the checkpoint is of another shape than this recipe.
     """
-    state = _state(checkpoint)
-    try:
-        parts.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-        parts.objective.load_state_dict(load_file(checkpoint / "objective.safetensors"))
-    except RuntimeError as error:
-        raise TrainingError(
-            f"checkpoint {checkpoint} does not fit this recipe: {error}",
-            remedy="resume with the recipe the run was started with (RUN/recipe.toml)",
-        ) from error
-    _restore_optimisers(parts, load_file(checkpoint / "optimiser.safetensors"))
-    parts.stream.load_state_dict(state["stream"])
-    set_random_state(
-        {
-            name: torch.tensor(list(base64.b64decode(text)), dtype=torch.uint8)
-            for name, text in state["random"].items()
-        }
-    )
+    facts = _facts(checkpoint)
+    state.restore(parts, checkpoint)
+    parts.stream.load_state_dict(facts["stream"])
+    _set_random_state(facts, ranks=parts.placement.ranks)
     return progress_of(checkpoint)
 
 
 def load_model_state(checkpoint: Path) -> dict[str, Tensor]:
-    """Return the weights of a verified checkpoint."""
+    """Return the weights of a verified checkpoint, all of them."""
     verify(checkpoint)
-    return load_file(checkpoint / "model.safetensors")
+    return state.read_model(checkpoint)
 
 
-def _state(checkpoint: Path) -> dict[str, Any]:
+def warn_of_other_code(checkpoint: Path) -> None:
+    """Say so when a run goes on with other code than it was saved by: results may then differ."""
+    before = artifact.read_manifest(checkpoint)
+    now = library_versions()
+    changed = [
+        f"{name} {version}, now {now.get(name, 'none')}"
+        for name, version in before.versions.items()
+        if now.get(name) != version
+    ]
+    commits = (before.commit, source_commit())
+    if commits[0] != commits[1] and None not in commits:
+        changed.append(f"source {str(commits[0])[:10]}, now {str(commits[1])[:10]}")
+    if changed:
+        warn(f"{checkpoint.name} was written by other versions: {'; '.join(changed)}")
+
+
+def _facts(checkpoint: Path) -> dict[str, Any]:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
 
 
-def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors, as safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _random_states(ranks: Ranks) -> list[dict[str, str]]:
+    """Return the state of every rank's generators."""
+    found: list[dict[str, str]] = [{} for _ in range(ranks.count)]
+    for device, own in random_state().items():
+        for place, one in zip(found, ranks.gather(own), strict=True):
+            place[device] = base64.b64encode(bytes(one.tolist())).decode()
+    return found
 
 
-def _learning(parts: Parts) -> list[tuple[str, Tensor, dict[str, Any]]]:
-    """(name, parameter, optimiser state) of every parameter that learns, in a fixed order."""
-    name_of = {id(p): name for name, p in parts.model.named_parameters()}
-    return [
-        (name_of[id(parameter)], parameter, optimiser.state[parameter])
-        for optimiser in parts.optimisers
-        for group in optimiser.param_groups
-        for parameter in group["params"]
-    ]
-
-
-def _optimiser_tensors(parts: Parts) -> dict[str, Tensor]:
-    return _own(
+def _set_random_state(facts: dict[str, Any], *, ranks: Ranks) -> None:
+    """Give a rank its generators back; on another number of ranks all but the first start anew."""
+    kept = facts["random"]
+    if isinstance(kept, dict):  # as runs on one rank were saved before there were more
+        kept = [kept]
+    if len(kept) != ranks.count and not ranks.first:
+        torch.manual_seed(seed_of(facts["step"], ranks.rank))
+        return
+    set_random_state(
         {
-            f"{name}/{key}": value
-            for name, _, state in _learning(parts)
-            for key, value in state.items()
+            name: torch.tensor(list(base64.b64decode(text)), dtype=torch.uint8)
+            for name, text in kept[ranks.rank].items()
         }
     )
-
-
-def _restore_optimisers(parts: Parts, tensors: dict[str, Tensor]) -> None:
-    left = dict(tensors)
-    for name, parameter, state in _learning(parts):
-        for full in [key for key in left if key.startswith(f"{name}/")]:
-            value = left.pop(full)
-            key = full.removeprefix(f"{name}/")
-            # a copy: what load_file returns lies in the mapped file, which will be deleted
-            state[key] = value.to(parameter.device, copy=True)
-    if left:
-        raise TrainingError(
-            f"the checkpoint has optimiser state of {len(left)} unknown: {sorted(left)[:3]}",
-            remedy="resume with the recipe the run was started with (RUN/recipe.toml)",
-        )

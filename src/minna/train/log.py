@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from minna.artifact.files import disk_error, write_text_atomically
+from minna.train.ranks import Ranks
 
 LOG = "log.jsonl"
 
@@ -29,6 +30,57 @@ def read_log(run: Path) -> list[dict[str, Any]]:
         except (json.JSONDecodeError, UnicodeDecodeError):
             break
     return entries
+
+
+class Log(Protocol):
+    """Where figures and texts of a run go; a context manager."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End."""
+        ...
+
+    def write(self, event: str, *, step: int, figures: dict[str, float]) -> None:
+        """Take numbers at a step (`event` is "train" or "evaluate")."""
+        ...
+
+    def write_samples(self, samples: list[dict[str, str]], *, step: int) -> None:
+        """Take generated texts at a step."""
+        ...
+
+
+def log_of(run: Path, *, step: int, ranks: Ranks) -> Log:
+    """Return the log of a run: rank 0 writes it, the others none."""
+    return RunLog(run, step=step) if ranks.first else _Unread()
+
+
+class _Unread:
+    """What ranks other than the first would say twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return
+
+    def write(self, event: str, *, step: int, figures: dict[str, float]) -> None:
+        """Drop it."""
+
+    def write_samples(self, samples: list[dict[str, str]], *, step: int) -> None:
+        """Drop it."""
 
 
 class RunLog:

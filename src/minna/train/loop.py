@@ -16,7 +16,7 @@ from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from filelock import FileLock, Timeout
@@ -29,7 +29,8 @@ from minna.errors import TrainingError
 from minna.train import checkpoint
 from minna.train.budget import Budget
 from minna.train.checkpoint import Progress
-from minna.train.log import RunLog
+from minna.train.log import Log, log_of
+from minna.train.parallel import Sharding
 from minna.train.precision import (
     Compile,
     Device,
@@ -41,7 +42,10 @@ from minna.train.precision import (
     keep,
 )
 from minna.train.protocols import Parts
+from minna.train.ranks import Ranks, seed_of
+from minna.train.state import frozen_bytes
 from minna.train.step import StepResult, take_step, to_device
+from minna.train.watchdog import watching
 from minna.units import format_count, format_seconds
 
 _NO_END = 10**9  # steps of a run that only its minutes end
@@ -59,6 +63,12 @@ class TrainSettings:
         tokens_per_step: targets of one update over all ranks and micro-batches.
         micro_batch_rows: rows of one forward pass on one rank.
         keep: checkpoints kept; two, so that a damaged newest one does not end the run.
+        sharding: of several ranks, each has a copy of the model ("replicate", DDP) or a part of
+            every layer ("shard", FSDP2); "auto" takes copies where they leave half the memory.
+        saving: "background" copies the state to memory and writes while training goes on,
+            "waiting" needs no copy; "auto" is the first on GPUs and among ranks.
+        hang_seconds: longest step (or look, or save, or wait for another rank); then every
+            thread's stack is written to RUN/hang-rank-N.txt and the process ends.
     """
 
     steps: int = Field(default=_NO_END, ge=1)
@@ -73,6 +83,9 @@ class TrainSettings:
     evaluate_every: int = Field(default=200, ge=1)
     save_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
+    sharding: Sharding = "auto"
+    saving: Literal["auto", "background", "waiting"] = "auto"
+    hang_seconds: float = Field(default=1800, gt=0)
 
     @model_validator(mode="after")
     def _end_somewhere(self) -> Self:
@@ -148,7 +161,7 @@ def settle_numerics(settings: TrainSettings, *, found: Path | None) -> Numerics:
     return keep(checkpoint.numerics_of(found))
 
 
-def train(
+def train(  # noqa: PLR0915 - the loop is one function that reads from top to bottom
     parts: Parts, *, settings: TrainSettings, numerics: Numerics, run: Path, found: Path | None
 ) -> Progress:
     """Train until the run's steps or minutes are spent, from wherever it stands.
@@ -166,10 +179,10 @@ def train(
     Raises:
         TrainingError: a NaN, a damaged or foreign checkpoint.
     """
-    model = parts.model.to(numerics.device)
+    model, ranks = parts.model.to(numerics.device), parts.placement.ranks
     parts.objective.to(torch.device(numerics.device))
     model.train()
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed if ranks.first else seed_of(settings.seed, ranks.rank))
     budget = settings.budget
     now = Progress()
     if found:
@@ -183,27 +196,38 @@ def train(
     numerics, compiling = _compile(parts, numerics)
     if budget.seconds is not None and found is None:  # a resumed run has paid for this already
         now = Progress(seconds=compiling)
-
-    def save() -> None:
-        checkpoint.save(parts, run=run, progress=now, numerics=asdict(numerics), keep=settings.keep)
-
-    with stop_signals() as stop, RunLog(run, step=now.step) as log, progress_display() as bar:
+    saver = checkpoint.Saver(
+        parts,
+        run=run,
+        numerics=asdict(numerics),
+        keep=settings.keep,
+        when=_when_to_save(settings, ranks=ranks, numerics=numerics),
+    )
+    with (
+        saver,
+        stop_signals() as stop,
+        log_of(run, step=now.step, ranks=ranks) as log,
+        progress_display() as bar,
+        watching(run, rank=ranks.rank, seconds=settings.hang_seconds) as alive,
+    ):
         unit, whole = ("steps", budget.steps) if budget.seconds is None else ("%", 100)
         task = bar.add_task(f"training ({unit})", total=whole, note="")
         if now.step == 0:
             evaluate(parts, log=log, now=now)
-        meter, said, last = _Meter(parts, numerics), now, False
-        while not last and not stop.received:
+        meter, said, last, stopping = _Meter(parts, numerics), now, False, False
+        while not last and not stopping:
+            alive()
             start = time.monotonic()
             before = now
             result = take_step(
                 parts, step=now.step, total=budget.total(now), autocast=numerics.autocast()
             )
+            seconds, asked = ranks.largest([time.monotonic() - start, float(stop.received)])
+            stopping = bool(asked)
             now = now.after_step(
-                tokens=parts.micro_batch_tokens * parts.accumulation,
-                seconds=time.monotonic() - start,
+                tokens=parts.micro_batch_tokens * parts.accumulation, seconds=seconds
             )
-            meter.add(now.tokens - before.tokens, now.seconds - before.seconds)
+            meter.add(before, now)
             last = budget.is_spent(now)
             if now.step % settings.log_every == 0 or now.step == 1 or last:
                 figures = meter.figures(result, now)
@@ -215,18 +239,29 @@ def train(
                     say(f"{_place(budget, now)}  {note}")
             look = budget.is_time_for_a_look(before, now)
             if now.step % settings.evaluate_every == 0 or look or last:
+                alive()
                 evaluate(parts, log=log, now=now)
-            if now.step % settings.save_every == 0 or last or stop.received:
-                save()
-        if stop.received and not last:
-            where = f"saved at step {now.step}" if now.step else "nothing was learned yet"
-            say(f"{where}; the same command goes on from there")
+            if now.step % settings.save_every == 0 or last or stopping:
+                alive()
+                saver.save(now)
+        saver.wait()
+        if stopping and not last:
+            say(f"saved at step {now.step}; the same command goes on from there")
     if digest(parts) != frozen:
         raise TrainingError(
             f"one of the {len(parts.frozen)} frozen parameters has changed",
             remedy="this is a bug of minna; please report it with RUN/recipe.toml",
         )
     return now
+
+
+def _when_to_save(
+    settings: TrainSettings, *, ranks: Ranks, numerics: Numerics
+) -> Literal["background", "waiting"]:
+    """Settle "auto": on a CPU alone, a copy costs memory and the thread costs the next steps."""
+    if settings.saving != "auto":
+        return settings.saving
+    return "waiting" if ranks.alone and numerics.device == "cpu" else "background"
 
 
 def _compile(parts: Parts, numerics: Numerics) -> tuple[Numerics, float]:
@@ -245,13 +280,12 @@ def _compile(parts: Parts, numerics: Numerics) -> tuple[Numerics, float]:
 def digest(parts: Parts) -> str:
     """Hash the frozen parameters: they must come out as they went in."""
     total = hashlib.sha256()
-    state = parts.model.state_dict()
-    for name in parts.frozen:
-        total.update(state[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    for content in frozen_bytes(parts):
+        total.update(content)
     return total.hexdigest()
 
 
-def evaluate(parts: Parts, *, log: RunLog, now: Progress) -> None:
+def evaluate(parts: Parts, *, log: Log, now: Progress) -> None:
     """Run every evaluator and log what it found, and after how much."""
     spent = {"tokens": float(now.tokens), "seconds": now.seconds}
     with evaluating(parts.model):
@@ -272,14 +306,15 @@ class _Meter:
         self.parts, self.numerics = parts, numerics
         self.tokens, self.seconds = 0, 0.0
 
-    def add(self, tokens: int, seconds: float) -> None:
-        self.tokens += tokens
-        self.seconds += seconds
+    def add(self, before: Progress, now: Progress) -> None:
+        self.tokens += now.tokens - before.tokens
+        self.seconds += now.seconds - before.seconds
 
     def figures(self, result: StepResult, now: Progress) -> dict[str, float]:
         """Figures of one log line; speed is since the line before."""
         rate = self.tokens / max(self.seconds, 1e-9)
         self.tokens, self.seconds = 0, 0.0
+        peak = self.numerics.peak * self.parts.placement.ranks.count
         return {
             "loss": result.loss,
             "bits_per_byte": result.loss / math.log(2) * self.parts.tokens_per_byte,
@@ -287,7 +322,7 @@ class _Meter:
             "lr_scale": result.lr_scale,
             "tokens": float(now.tokens),
             "tokens_per_second": rate,
-            "share_of_peak": rate * self.parts.flops_per_token / self.numerics.peak,
+            "share_of_peak": rate * self.parts.flops_per_token / peak,
             "seconds": now.seconds,
             **result.figures,
         }

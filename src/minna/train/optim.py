@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from minna.models.decoder import FusedLinear
+from minna.train.parallel import own_part, part_of, whole_like
 
 _FORBID = ConfigDict(extra="forbid")
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -86,7 +87,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every matrix once."""
         assert closure is None, "Muon takes no closure"
-        by_shape: dict[torch.Size, list[tuple[float, Tensor, Tensor]]] = defaultdict(list)
+        pushes: list[tuple[dict[str, Any], Tensor]] = []
         for group in self.param_groups:
             parameter: Tensor = group["params"][0]
             if parameter.grad is None:
@@ -94,18 +95,24 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
-            momentum: Tensor = state["momentum"]
-            momentum.lerp_(parameter.grad, 1 - group["momentum"])
-            nesterov = parameter.grad.lerp(momentum, group["momentum"])
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            heights = group["heights"]
-            for own, push in zip(parameter.split(heights), nesterov.split(heights), strict=True):
-                by_shape[push.shape].append((group["lr"], own, push))
+            own, momentum = own_part(parameter.grad), own_part(state["momentum"])
+            momentum.lerp_(own, 1 - group["momentum"])
+            nesterov = own.lerp(momentum, group["momentum"])
+            # the directions of a matrix are those of all of it: every rank gathers and turns it
+            pushes.append((group, whole_like(nesterov, parameter)))
+            own_part(parameter).mul_(1 - group["lr"] * group["weight_decay"])
+        by_shape: dict[torch.Size, list[tuple[float, Tensor]]] = defaultdict(list)
+        for group, push in pushes:
+            for part in push.split(group["heights"]):
+                by_shape[part.shape].append((group["lr"], part))
         for shape, entries in by_shape.items():
-            updates = orthogonalise(torch.stack([push for _, _, push in entries]))
+            updates = orthogonalise(torch.stack([part for _, part in entries]))
             stretch = max(1.0, shape[0] / shape[1]) ** 0.5
-            for (lr, own, _), update in zip(entries, updates, strict=True):
-                own.add_(update, alpha=-lr * stretch)
+            for (lr, part), update in zip(entries, updates, strict=True):
+                torch.mul(update, -lr * stretch, out=part)
+        for group, push in pushes:
+            parameter = group["params"][0]
+            own_part(parameter).add_(part_of(push, parameter))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

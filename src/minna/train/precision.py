@@ -23,7 +23,8 @@ from torch import nn
 from minna.console import warn
 from minna.errors import UsageError
 from minna.native import attention
-from minna.train.protocols import Batch, Objective, Parts
+from minna.train.protocols import Batch, Parts
+from minna.train.ranks import Ranks
 
 Precision = Literal["auto", "bf16", "fp32"]
 Compile = Literal["auto", "on", "off"]
@@ -101,6 +102,28 @@ def keep(before: dict[str, Any]) -> Numerics:
         )
         return replace(numerics, kernels="torch")
     return numerics
+
+
+def agreed(numerics: Numerics, *, ranks: Ranks) -> Numerics:
+    """Return what every rank can do: one may have been busier when it was measured, or lack a tool.
+
+    Different arithmetic on different ranks would be no error, and no run that anyone can repeat.
+    """
+    (slow, eager, foreign) = ranks.largest(
+        [
+            float(numerics.precision == "fp32"),
+            float(numerics.compile == "off"),
+            float(numerics.kernels == "torch"),
+        ]
+    )
+    (peaks,) = ranks.sum([numerics.peak])
+    return replace(
+        numerics,
+        precision="fp32" if slow else "bf16",
+        compile="off" if eager else "on",
+        kernels="torch" if foreign else "native",
+        peak=peaks / ranks.count,
+    )
 
 
 def _has_kernels(device: str, precision: Literal["bf16", "fp32"]) -> bool:
@@ -183,28 +206,28 @@ def compile_or_fall_back(
         return "off"
     objective = parts.objective
     try:
-        parts.model.compile(dynamic=False)
+        parts.placement.compile()
         objective.compile_pieces()
-        _trial(parts.model, objective, example, numerics)
+        _trial(parts, example, numerics)
     except Exception as error:  # noqa: BLE001 - whatever the compiler trips over, eager still works
         warn(
             "torch.compile failed, so this run goes on without it (slower, same numbers): "
             f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
         )
-        parts.model._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        parts.placement.uncompile()
         objective.uncompile_pieces()
         return "off"
     return "on"
 
 
-def _trial(model: nn.Module, objective: Objective, example: Batch, numerics: Numerics) -> None:
+def _trial(parts: Parts, example: Batch, numerics: Numerics) -> None:
     state = random_state()
     try:
         with numerics.autocast():
-            sums, _ = objective.loss(model, example)
+            sums, _ = parts.placement.losses(example)
         torch.stack(list(sums.values())).sum().backward()
     finally:
-        for parameter in model.parameters():
+        for parameter in parts.model.parameters():
             parameter.grad = None
         set_random_state(state)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from minna.train.ranks import Ranks
+
 Batch = dict[str, Tensor]
+Losses = tuple[dict[str, Tensor], dict[str, float]]
 
 
 class Stream(Protocol):
@@ -41,7 +45,7 @@ class Objective(Protocol):
         """Do what needs the whole collected step first."""
         ...
 
-    def loss(self, model: Any, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def loss(self, model: Any, batch: Batch) -> Losses:
         """Return summed terms and figures to log."""
         ...
 
@@ -89,11 +93,35 @@ class LearningRate(Protocol):
         ...
 
 
+class Placement(Protocol):
+    """Where the model of a run lives, and how its micro-batches run."""
+
+    ranks: Ranks
+    kind: str
+
+    def losses(self, batch: Batch) -> Losses:
+        """Run the objective on a micro-batch."""
+        ...
+
+    def backward_of(self, *, last: bool) -> AbstractContextManager[None]:
+        """Return the context of a micro-batch; gradients meet at the latest after the last."""
+        ...
+
+    def compile(self) -> None:
+        """Compile the model (the objective compiles its own pieces)."""
+        ...
+
+    def uncompile(self) -> None:
+        """Take that back."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Everything the loop runs on, put together by the recipe.
 
     Attributes:
+        placement: how the ranks of the run share the model (`parallel.py`).
         weights: weight of each term of the objective in the loss.
         flops_per_token: of forward and backward.
         tokens_per_byte: of the training text, to turn nats per token into bits per byte.
@@ -102,6 +130,7 @@ class Parts:
 
     model: nn.Module
     objective: Objective
+    placement: Placement
     stream: Stream
     optimisers: Sequence[torch.optim.Optimizer]
     schedule: LearningRate

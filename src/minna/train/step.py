@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from minna.errors import TrainingError
+from minna.train.parallel import whole
 from minna.train.protocols import Batch, Parts
 
 
@@ -37,37 +38,34 @@ def take_step(
     Raises:
         TrainingError: the loss or the gradient is not finite; the weights are then those of before.
     """
-    model, objective = parts.model, parts.objective
+    model, objective, placement = parts.model, parts.objective, parts.placement
+    ranks = placement.ranks
     device = next(model.parameters()).device
     batches = [next(parts.stream) for _ in range(parts.accumulation)]
-    counts: Counter[str] = Counter()
-    for batch in batches:
-        counts.update(objective.counts(batch))
-    for name, weight in parts.weights.items():
-        if weight and not counts[name]:
-            raise TrainingError(
-                f"step {step + 1} has nothing to learn: its {len(batches)} micro-batches count no "
-                f"{name}",
-                remedy="look at the corpus and at the stream's masking",
-            )
+    counts = _counts(parts, batches, step=step)
     batches = objective.prepare([to_device(batch, device) for batch in batches])
     summed: list[tuple[str, torch.Tensor]] = []
     figures: Counter[str] = Counter()
-    for batch in batches:
-        with autocast:
-            sums, logged = objective.loss(model, batch)
-            loss = sum(parts.weights[name] * sums[name] / counts[name] for name in sums)
-        assert isinstance(loss, torch.Tensor), "an objective returns at least one term"
-        loss.backward()
+    for number, batch in enumerate(batches, start=1):
+        with placement.backward_of(last=number == len(batches)):
+            with autocast:
+                sums, logged = placement.losses(batch)
+                loss = sum(parts.weights[name] * sums[name] / counts[name] for name in sums)
+            assert isinstance(loss, torch.Tensor), "an objective returns at least one term"
+            # gradients are averaged over ranks, and the counts are those of all ranks already
+            (loss * ranks.count if ranks.count > 1 else loss).backward()
         summed += [(name, value.detach()) for name, value in sums.items()]
         figures.update(logged)
     learning = [p for p in model.parameters() if p.requires_grad]
-    gradient = nn.utils.clip_grad_norm_(learning, parts.clip)
+    gradient = whole(nn.utils.clip_grad_norm_(learning, parts.clip))
     # The one wait for a GPU in a step: read sooner, each micro-batch would wait for the one before.
     *read, norm = torch.stack([*(value for _, value in summed), gradient]).tolist()
-    terms: Counter[str] = Counter()
+    terms = dict.fromkeys(parts.weights, 0.0)
     for (name, _), value in zip(summed, read, strict=True):
-        terms.update({name: value / counts[name]})
+        terms[name] += value / counts[name]
+    totals = ranks.sum([*terms.values(), *figures.values()])
+    terms = dict(zip(terms, totals, strict=False))
+    figures = Counter(dict(zip(figures, totals[len(terms) :], strict=True)))
     value = sum(parts.weights[name] * term for name, term in terms.items())
     _refuse_nonfinite(value, norm, step=step)
     scale = parts.schedule.scale(step, total)
@@ -78,6 +76,27 @@ def take_step(
         optimiser.zero_grad(set_to_none=True)
     objective.after_step(model)
     return StepResult(loss=value, figures=dict(figures), gradient_norm=norm, lr_scale=scale)
+
+
+def _counts(parts: Parts, batches: list[Batch], *, step: int) -> dict[str, float]:
+    """Count what each term of the loss is divided by, over all micro-batches and ranks.
+
+    Raises:
+        TrainingError: there is nothing of a term.
+    """
+    own: Counter[str] = Counter()
+    for batch in batches:
+        own.update(parts.objective.counts(batch))
+    names = list(parts.weights)
+    counts = dict(zip(names, parts.placement.ranks.sum([own[name] for name in names]), strict=True))
+    for name, weight in parts.weights.items():
+        if weight and not counts[name]:
+            raise TrainingError(
+                f"step {step + 1} has nothing to learn: its {len(batches)} micro-batches count no "
+                f"{name}",
+                remedy="look at the corpus and at the stream's masking",
+            )
+    return counts
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
