@@ -43,7 +43,15 @@ from minna.units import format_bytes, format_count, format_seconds
 
 # Settings that may change when a run goes on: they do not touch the weights of steps already done.
 _FREE = {
-    "train": {"steps", "minutes", "log_every", "evaluate_every", "save_every", "keep"},
+    "train": {
+        "steps",
+        "minutes",
+        "log_every",
+        "evaluate_every",
+        "save_every",
+        "keep",
+        "checkpointing",
+    },
     "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
 }
 _HOPED_SHARE = 0.3
@@ -215,6 +223,7 @@ def build_parts(
     model.attention_kind = attention_kind(
         model, row_tokens=recipe.stream.row_tokens, numerics=numerics
     )
+    model.checkpointing = recipe.train.checkpointing
     shards = TokenShards(tokens, split="train")
     stream = TextStream(
         shards,

@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from minna.console import progress as progress_display
 from minna.console import say
 from minna.errors import TrainingError
+from minna.models.checkpointing import Checkpointing
 from minna.train import checkpoint
 from minna.train.budget import Budget
 from minna.train.checkpoint import Progress
@@ -63,6 +64,8 @@ class TrainSettings:
         tokens_per_step: targets of one update over all ranks and micro-batches.
         micro_batch_rows: rows of one forward pass on one rank.
         keep: checkpoints kept; two, so that a damaged newest one does not end the run.
+        checkpointing: what layers keep for the backward pass: all ("none"), their products, or
+            their input alone ("full"); less memory for more time, the same numbers.
         sharding: of several ranks, each has a copy of the model ("replicate", DDP) or a part of
             every layer ("shard", FSDP2); "auto" takes copies where they leave half the memory.
         saving: "background" copies the state to memory and writes while training goes on,
@@ -83,6 +86,7 @@ class TrainSettings:
     evaluate_every: int = Field(default=200, ge=1)
     save_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
+    checkpointing: Checkpointing = "none"
     sharding: Sharding = "auto"
     saving: Literal["auto", "background", "waiting"] = "auto"
     hang_seconds: float = Field(default=1800, gt=0)
