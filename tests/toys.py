@@ -69,6 +69,7 @@ def toy_parts(
     placement = place(
         model,
         objective,
+        device="cpu",
         sharding=sharding,
         units=find_family(family).shard_units,
         ranks=ranks,

@@ -238,8 +238,9 @@ def build_parts(
     patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
     placement = place(
-        model.to(numerics.device),
+        model,
         objective,
+        device=numerics.device,
         sharding=recipe.train.sharding,
         units=family.shard_units,
         ranks=ranks,

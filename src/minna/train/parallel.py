@@ -120,6 +120,7 @@ def place(
     model: nn.Module,
     objective: Objective,
     *,
+    device: str,
     sharding: Sharding,
     units: str,
     ranks: Ranks,
@@ -128,8 +129,9 @@ def place(
     """Share a model among ranks; optimisers are made afterwards, of what each then holds.
 
     Args:
-        model: on its device, weights set.
+        model: on the CPU, weights set.
         objective: of the run.
+        device: where it shall train; of a model to be divided, a unit at a time comes there whole.
         sharding: `train.sharding`.
         units: `Family.shard_units`.
         ranks: among whom.
@@ -139,10 +141,9 @@ def place(
         UsageError: parts were asked for and there is but one rank.
     """
     parameters = sum(p.numel() for p in model.parameters())
-    device = next(model.parameters()).device.type
     if choose(sharding, parameters=parameters, ranks=ranks, device=device) == "replicate":
-        return Whole(model, objective, ranks=ranks)
-    divide(model, units=units, ranks=ranks, precision=precision)
+        return Whole(model.to(device), objective, ranks=ranks)
+    divide(model, device=device, units=units, ranks=ranks, precision=precision)
     return Divided(model, objective, ranks=ranks, units=units)
 
 
@@ -168,17 +169,22 @@ def choose(sharding: Sharding, *, parameters: int, ranks: Ranks, device: str) ->
 
 
 def divide(
-    model: nn.Module, *, units: str, ranks: Ranks, precision: Literal["bf16", "fp32"]
+    model: nn.Module,
+    *,
+    device: str,
+    units: str,
+    ranks: Ranks,
+    precision: Literal["bf16", "fp32"],
 ) -> None:
     """Turn every parameter into this rank's part of it, in place.
 
     Args:
-        model: on its device, weights set, the same on every rank.
+        model: weights set, the same on every rank.
+        device: where the parts go.
         units: pattern of the names of modules gathered one at a time (`Family.shard_units`).
         ranks: among whom.
         precision: of the layers' arithmetic.
     """
-    device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (ranks.count,))
     half = torch.bfloat16 if precision == "bf16" else None
     inner = MixedPrecisionPolicy(
