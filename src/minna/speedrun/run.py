@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 
 from minna import artifact
 from minna import recipe as recipes
@@ -128,7 +127,7 @@ def _text(track: Track, *, recipe: recipes.Recipe, call: Call, out: Path) -> tup
 def _final_model(run: Path, *, recipe: recipes.Recipe, tokenizer: Path, device: str) -> LoadedModel:
     words = load_tokenizer(tokenizer)
     decoder = build(recipe.model, vocab=words.vocab_size)
-    decoder.load_state_dict(load_file(checkpoint.saved(run)[-1] / "model.safetensors"))
+    decoder.load_state_dict(checkpoint.load_model_state(checkpoint.saved(run)[-1]))
     decoder = decoder.to(device).eval().requires_grad_(requires_grad=False)
     return LoadedModel(decoder=decoder, tokenizer=words, config={}, generation={})
 
