@@ -16,9 +16,15 @@ def train(
         list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")
     ] = None,
     *,
-    corpus: Annotated[Path, typer.Option(help="The corpus directory.")],
-    tokenizer: Annotated[Path, typer.Option(help="The tokenizer directory.")],
-    out: Annotated[Path, typer.Option(help="The run directory; goes on with what is there.")],
+    corpus: Annotated[Path | None, typer.Option(help="The corpus directory.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer directory.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory; goes on with what is there.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would be trained here, and what it needs."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train RECIPE; the same command goes on where an interrupted run stopped.
@@ -26,6 +32,18 @@ def train(
     Example: minna train toy-gpt-neox --corpus build/corpus --tokenizer build/tokenizer
     --out build/run train.steps=200 optim.lr=3e-3
     """
+    if dry_run:
+        _dry_run(recipe, overrides or [], corpus=corpus, tokenizer=tokenizer, as_json=as_json)
+        return
+    from minna.errors import UsageError
+
+    needed = {"--corpus": corpus, "--tokenizer": tokenizer, "--out": out}
+    missing = [name for name, given in needed.items() if given is None]
+    if corpus is None or tokenizer is None or out is None:
+        raise UsageError(
+            f"training needs {', '.join(missing)}",
+            remedy="give it, or --dry-run to see what would be trained",
+        )
     from minna.train.allocator import restart_tuned
 
     restart_tuned()
@@ -37,6 +55,23 @@ def train(
     counts = artifact.read_manifest(run, kind="run").counts
     result = {"run": str(run), **{name: count.value for name, count in counts.items()}}
     emit(result, as_json=as_json, text=f"trained: {run} (look at {run / 'report.html'})")
+
+
+def _dry_run(
+    recipe: str,
+    overrides: list[str],
+    *,
+    corpus: Path | None,
+    tokenizer: Path | None,
+    as_json: bool,
+) -> None:
+    from minna import plan
+    from minna import recipe as recipes
+    from minna.cli.plan import as_data
+
+    chosen = recipes.load(recipe, overrides=overrides)
+    made, text = plan.dry_run(chosen, tokenizer=tokenizer, corpus=corpus)
+    emit(as_data(made), as_json=as_json, text=text)
 
 
 def export(

@@ -11,6 +11,7 @@ from minna.cli import (
     inspect,
     listing,
     pipeline,
+    plan,
     release,
     requests,
     speedrun,
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(tokenizer.app, name="tokenizer")
     app.command("list")(listing.listing)
+    app.command("plan")(plan.plan)
     app.command("train")(train.train)
     app.command("export")(train.export)
     app.command("requests")(requests.requests)

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-
 from minna import artifact
 from minna import recipe as recipes
 from minna.artifact.files import sha256_file, write_text_atomically
