@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
 from minna.objectives import OBJECTIVES
 from minna.recipe.evaluators import bits_per_byte, samples
+from minna.recipe.init import initialise
 from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
-from minna.runtime.load import load_model
 from minna.streams import TextStream, TokenShards, write_tokens
 from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train import checkpoint
@@ -212,7 +212,7 @@ def build_parts(
     accumulation = check_step_tokens(recipe, ranks=ranks.count)
     model = build(recipe.model, vocab=words.vocab_size)
     if fresh:
-        _initialise(model, recipe)
+        initialise(model, recipe)
     objective = OBJECTIVES[recipe.objective.kind]()
     if accumulation > 1 and not objective.splittable:
         raise UsageError(
@@ -333,33 +333,6 @@ def _state_bytes(optimiser: torch.optim.Optimizer) -> int:
     numbers = 1 if isinstance(optimiser, Muon) else 2
     groups = optimiser.param_groups
     return 4 * numbers * sum(p.numel() for group in groups for p in group["params"])
-
-
-def _initialise(model: Decoder, recipe: Recipe) -> None:
-    """Random weights, or those of a model dir (the run's own checkpoint comes later and wins)."""
-    model.initialise(seed=recipe.train.seed)
-    if not recipe.init.from_:
-        return
-    source = load_model(Path(recipe.init.from_), device="cpu", dtype="fp32", layout="plain")
-    theirs = source.decoder.state_dict()
-    ours = model.state_dict()
-    wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
-    # the same shapes can still be another network (heads, rotation, residual, activation)
-    # a context may be lengthened by scaling its angles: that is what such a run is for
-    free = {"dropout", "init_std", "embed_init_std", "residual_init", "context", "rotary_scaling"}
-    mine, its = asdict(model.config), asdict(source.decoder.config)
-    differing = [
-        f"{key} {its[key]!r} there"
-        for key in mine
-        if key not in free | {"vocab"} and mine[key] != its[key]
-    ]
-    if wrong or differing:
-        raise UsageError(
-            f"init.from {recipe.init.from_} does not fit [model]: "
-            f"{', '.join([*differing, *wrong][:4])}",
-            remedy="give [model] the shape of that model dir's config.json",
-        )
-    model.load_state_dict(theirs)
 
 
 def _evaluators(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
