@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from safetensors.torch import load_file
 from torch import Tensor
 
 from minna import artifact
@@ -30,6 +29,7 @@ from minna.models import Decoder, find_family
 from minna.models.family import build
 from minna.recipe import load
 from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.train.checkpoint import load_model_state
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _TOKENIZER_FILES = (
@@ -75,9 +75,9 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     tokenizer = _tokenizer_of(manifest)
     words = load_tokenizer(tokenizer)
     recipe = load(str(run / "recipe.toml"))
-    weights = next(name for name in manifest.files if name.endswith("/model.safetensors"))
+    last = next(Path(name).parent for name in manifest.files if name.endswith("/state.json"))
     model = build(recipe.model, vocab=words.vocab_size)
-    model.load_state_dict(load_file(run / weights))
+    model.load_state_dict(load_model_state(run / last))
     with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
         write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
         for name in _TOKENIZER_FILES:

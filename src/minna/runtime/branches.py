@@ -56,7 +56,7 @@ class _Front:
         )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def likelihoods(
     model: LoadedModel,
     groups: Sequence[Group],

@@ -99,7 +99,7 @@ class Engine:
         """Drop finished prompts kept for reuse; call it when the weights have changed."""
         self._slots.forget()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self) -> list[Event]:
         """Admit what fits, then take one token for every active row."""
         events = self._admit() if self._waiting and self._slots.free else []

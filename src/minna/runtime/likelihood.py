@@ -35,7 +35,7 @@ class Reading:
     spared: int = 0
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def plain(
     model: LoadedModel, groups: Sequence[Group], *, reading: Reading | None = None
 ) -> Iterator[tuple[int, list[Likelihood]]]:

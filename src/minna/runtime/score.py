@@ -54,7 +54,7 @@ def score(
     return score_documents(model, flat, offsets, batch_tokens=batch_tokens)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_documents(
     model: LoadedModel,
     ids: NDArray[np.integer],

@@ -292,7 +292,7 @@ def digest(parts: Parts) -> str:
 def evaluate(parts: Parts, *, log: Log, now: Progress) -> None:
     """Run every evaluator and log what it found, and after how much."""
     spent = {"tokens": float(now.tokens), "seconds": now.seconds}
-    with evaluating(parts.model):
+    with evaluating(parts.model), parts.placement.looking():
         for evaluator in parts.evaluators:
             found = evaluator(parts.model)
             if found.figures:

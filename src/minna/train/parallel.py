@@ -67,6 +67,10 @@ class Whole:
             return contextlib.nullcontext()
         return self._copies.no_sync()
 
+    def looking(self) -> AbstractContextManager[None]:
+        """Return an empty context: looks along the way compute in fp32."""
+        return contextlib.nullcontext()
+
     def compile(self) -> None:
         """Compile the model as one."""
         self.model.compile(dynamic=False)
@@ -81,8 +85,17 @@ class Divided:
 
     kind = "parts"
 
-    def __init__(self, model: nn.Module, objective: Objective, *, ranks: Ranks, units: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        *,
+        ranks: Ranks,
+        units: str,
+        precision: Literal["bf16", "fp32"],
+    ) -> None:
         self.model, self.objective, self.ranks = model, objective, ranks
+        self._precision = precision
         self._units = _units(model, units)
 
     def losses(self, batch: Batch) -> Losses:
@@ -92,6 +105,13 @@ class Divided:
     def backward_of(self, *, last: bool) -> AbstractContextManager[None]:  # noqa: ARG002
         """Return an empty context: gradients go to their owners after every micro-batch."""
         return contextlib.nullcontext()
+
+    def looking(self) -> AbstractContextManager[None]:
+        """Return the context of looks: layers come in the arithmetic of training."""
+        device = own_part(next(self.model.parameters())).device.type
+        if self._precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16)  # type: ignore[return-value]
 
     def compile(self) -> None:
         """Compile layer by layer: gathering and freeing of weights stay between them."""
@@ -144,7 +164,7 @@ def place(
     if choose(sharding, parameters=parameters, ranks=ranks, device=device) == "replicate":
         return Whole(model.to(device), objective, ranks=ranks)
     divide(model, device=device, units=units, ranks=ranks, precision=precision)
-    return Divided(model, objective, ranks=ranks, units=units)
+    return Divided(model, objective, ranks=ranks, units=units, precision=precision)
 
 
 def choose(sharding: Sharding, *, parameters: int, ranks: Ranks, device: str) -> Sharding:

@@ -107,6 +107,10 @@ class Placement(Protocol):
         """Return the context of a micro-batch; gradients meet at the latest after the last."""
         ...
 
+    def looking(self) -> AbstractContextManager[None]:
+        """Return the context in which the model is looked at along the way."""
+        ...
+
     def compile(self) -> None:
         """Compile the model (the objective compiles its own pieces)."""
         ...
