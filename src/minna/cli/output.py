@@ -15,7 +15,8 @@ _T = TypeVar("_T")
 
 def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
     """Print `result` as JSON, or `text` for people."""
-    typer.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+    if is_rank_zero():  # of several under torchrun
+        typer.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
 
 
 def checked(settings: type[_T], values: dict[str, Any]) -> _T:
