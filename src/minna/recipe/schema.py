@@ -21,7 +21,11 @@ from minna.models.family import FAMILIES, Gpt2Shape, GptNeoXShape, ModelShape, Q
 from minna.objectives import CausalLMSettings
 from minna.settings import Shelf, merge, with_overrides
 from minna.streams import TextStreamSettings
-from minna.tokenizer.train import TokenizerSettings
+from minna.tokenizer.settings import (
+    AnyTokenizerSettings,
+    BaseTokenizerSettings,
+    TokenizerSettings,
+)
 from minna.train.loop import TrainSettings
 from minna.train.optim import AdamWSettings, MuonSettings, OptimSettings
 from minna.train.schedule import Cosine, Linear, Schedule, StableDecay
@@ -70,7 +74,7 @@ class Recipe:
     description: str
     source: str
     licence: str = "apache-2.0"
-    tokenizer: TokenizerSettings
+    tokenizer: AnyTokenizerSettings
     model: ModelShape
     stream: TextStreamSettings
     objective: CausalLMSettings = CausalLMSettings()
@@ -84,7 +88,7 @@ class Recipe:
 
 # Which classes a section may be, for naming the nearest key.
 _SECTIONS: dict[str, tuple[type, ...]] = {
-    "tokenizer": (TokenizerSettings,),
+    "tokenizer": (TokenizerSettings, BaseTokenizerSettings),
     "model": (Gpt2Shape, GptNeoXShape, Qwen3Shape),
     "stream": (TextStreamSettings,),
     "objective": (CausalLMSettings,),
@@ -159,7 +163,7 @@ def to_toml(recipe: Recipe) -> str:
 
 def _explain(item: Any) -> str:
     """Say one pydantic error with the key's path as the user wrote it."""
-    tags = {*FAMILIES, "adamw", "muon", "cosine", "linear", "stable_decay"}
+    tags = {*FAMILIES, "adamw", "muon", "cosine", "linear", "stable_decay", "trained", "base"}
     path = [str(part) for part in item["loc"] if part not in tags]
     where = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):

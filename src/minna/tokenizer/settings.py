@@ -12,9 +12,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass
 
 SPACE = "\u2581"
@@ -88,6 +88,34 @@ class TokenizerSettings:
     def separate(self) -> bool:
         """Whether white space is pieces of its own."""
         return self.whitespace == "separate"
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class BaseTokenizerSettings:
+    """The tokenizer of the model that training goes on from (`init.from`): nothing is trained.
+
+    Attributes:
+        kind: says so.
+        vocab_size: ids it has; the model may have more rows.
+    """
+
+    kind: Literal["base"]
+    vocab_size: int = Field(ge=8, le=1 << 20)
+
+
+def _kind(settings: Any) -> str:
+    """Which class a [tokenizer] section is: the base model's tokenizer, or one trained here."""
+    named: Any = (
+        settings.get("kind") if isinstance(settings, dict) else getattr(settings, "kind", None)
+    )
+    return "base" if named == "base" else "trained"
+
+
+AnyTokenizerSettings = Annotated[
+    Annotated[TokenizerSettings, Tag("trained")] | Annotated[BaseTokenizerSettings, Tag("base")],
+    Discriminator(_kind),
+]
+"""A recipe's [tokenizer]; `kind` may be left out for one that is trained."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
