@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -63,6 +62,4 @@ def _policy(_context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolic
     return CheckpointPolicy.MUST_SAVE if operator in _KEPT else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-_contexts: Callable[[], tuple[AbstractContextManager[None], AbstractContextManager[None]]] = (
-    functools.partial(create_selective_checkpoint_contexts, _policy)
-)
+_contexts = functools.partial(create_selective_checkpoint_contexts, _policy)
