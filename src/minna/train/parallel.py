@@ -176,7 +176,7 @@ def choose(sharding: Sharding, *, parameters: int, ranks: Ranks, device: str) ->
     if sharding == "shard" and ranks.alone:
         raise UsageError(
             "train.sharding is shard, and there is one process to share among",
-            remedy="start it with torchrun --nproc-per-node N -m minna.cli.main train ..., or "
+            remedy="start it with torchrun --nproc-per-node N -m minna train ..., or "
             "leave train.sharding at auto",
         )
     if sharding != "auto":
