@@ -173,6 +173,7 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
         units=find_family(family).shard_units,
         ranks=ranks,
         precision=numerics.precision,
+        device=numerics.device,
     )
     tokens = torch.randint(0, 512, (rows, ROW + 1))
     batch = {"tokens": tokens[:, :-1].contiguous(), "targets": tokens[:, 1:].contiguous()}
@@ -278,7 +279,7 @@ def predicted(variant: dict[str, Any]) -> dict[str, int]:
     from minna import plan, recipe
 
     rows = ROWS[variant["family"]]
-    base = recipe.load("modern-124m", overrides=["optim.kind=adamw", "optim.lr=1e-4"])
+    base = recipe.load("japanese-gpt-neox-small")
     own = replace(
         base,
         model=shape_of(variant),

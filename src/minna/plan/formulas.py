@@ -109,14 +109,14 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     standing = gradients if work.ranks > 1 or work.micro_batches(way.rows) > 1 else 0
     head, stream = a.vocab * a.width, _FP32 * tokens * a.width
     chunk = min(tokens, CHUNK_TOKENS if device.key == "cpu" else GPU_CHUNK_TOKENS)
-    kept = a.units * tokens * kept_per_token(a, way.checkpointing, c) + c * tokens * a.width
+    activations = kept(a, tokens=tokens, checkpointing=way.checkpointing, product_bytes=c)
     copies = c * a.units * a.unit_matrices if _copies(way, c) else 0
     gathered = _Gathered.of(a, way=way, c=c)
     moments = (
         Memory(
             **fixed,
             gradients=standing,
-            activations=kept,
+            activations=activations,
             # hidden states and their gradient; logits and theirs; the head in the type of the
             # products, its gradient in that type and in fp32
             loss=2 * stream + 2 * c * chunk * a.vocab + (2 * c + _FP32) * head,
@@ -125,7 +125,7 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
         Memory(
             **fixed,
             gradients=standing,
-            activations=kept + tokens * again_per_token(a, way.checkpointing, c),
+            activations=activations + tokens * again_per_token(a, way.checkpointing, c),
             loss=stream + _FP32 * head,
             workspace=copies + stream + gathered.backward,
         ),
@@ -160,6 +160,16 @@ class _Gathered:
             # gradients of what surrounds them, and the copy that is reduced
             end=3 * around,
         )
+
+
+def kept(a: Anatomy, *, tokens: int, checkpointing: Checkpointing, product_bytes: int) -> int:
+    """Bytes of activations at the end of a forward pass: all units, and the last norm's input.
+
+    That is kept in the type of the products where the sum that it is can be done again.
+    """
+    last = product_bytes if checkpointing == "none" else _FP32
+    unit = kept_per_token(a, checkpointing, product_bytes)
+    return tokens * (a.units * unit + last * a.width)
 
 
 def kept_per_token(a: Anatomy, how: Checkpointing, c: int) -> int:
