@@ -51,6 +51,11 @@ _FREE = {
         "save_every",
         "keep",
         "checkpointing",
+        # how a step is split changes its rounding, not its update
+        "micro_batch_rows",
+        "sharding",
+        "saving",
+        "hang_seconds",
     },
     "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
 }
