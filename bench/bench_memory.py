@@ -239,7 +239,10 @@ def train(parts: Any, numerics: Any, *, steps: int) -> None:
 
 
 def count_step(parts: Any, numerics: Any) -> int:
-    """Most bytes of tensors at once in an update: what lives between updates, and what comes."""
+    """Most bytes of tensors at once in an update: what lives between updates, and what comes.
+
+    Of what lives, Python knows all: DDP's buckets too, by their views.
+    """
     import torch
     from torch.distributed.tensor import DTensor
 
@@ -251,9 +254,6 @@ def count_step(parts: Any, numerics: Any) -> int:
                 storage = thing.untyped_storage()
                 storages[storage.data_ptr()] = storage.nbytes()
     living = sum(storages.values())
-    if parts.placement.kind == "copies" and parts.placement.ranks.count > 1:
-        # DDP's buckets, in which gradients lie: they are not of Python
-        living += 4 * sum(p.numel() for p in parts.model.parameters())
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         train(parts, numerics, steps=1)

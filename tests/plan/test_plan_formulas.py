@@ -155,6 +155,11 @@ def test_without_activations_the_end_of_a_step_is_its_fullest_moment():
     few = replace(ALONE, step_tokens=ROW)
     told = memory(a, work=few, way=way("full", rows=1), device=CPU)
     assert told.gradients == 4 * a.parameters and told.activations == 0
+    # where gradients stand already, a compiled backward pass gives as many once more
+    told = memory(a, work=replace(few, ranks=2), way=way("full", rows=1), device=CPU)
+    assert told.gradients == 8 * a.parameters and told.activations == 0
+    eager = replace(few, ranks=2, compile="off")
+    assert memory(a, work=eager, way=way("full", rows=1), device=CPU).gradients == 4 * a.parameters
 
 
 def test_traffic_is_that_of_a_ring():

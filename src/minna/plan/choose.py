@@ -187,6 +187,7 @@ def _work(recipe: Recipe, *, gpus: int, precision: Literal["bf16", "fp32"]) -> W
         step_tokens=max(1, round(wanted / (row * gpus))) * row * gpus,
         row_tokens=row,
         precision=precision,
+        compile="off" if recipe.train.compile == "off" else "on",
     )
 
 

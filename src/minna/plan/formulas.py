@@ -47,12 +47,14 @@ class Work:
         step_tokens: of one update, over all ranks.
         row_tokens: of one row.
         precision: of the products.
+        compile: whether the compiler fuses what stands between products.
     """
 
     ranks: int
     step_tokens: int
     row_tokens: int
     precision: Literal["bf16", "fp32"]
+    compile: Literal["on", "off"] = "on"
 
     @property
     def product_bytes(self) -> int:
@@ -107,8 +109,12 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     gradients = _FP32 * math.ceil(a.learning / share)
     # several micro-batches add to gradients; copies keep them in buckets for the traffic
     standing = gradients if work.ranks > 1 or work.micro_batches(way.rows) > 1 else 0
+    # a model compiled as one gives all gradients of a micro-batch at once, beside those that stand
+    added = standing if way.sharding == "replicate" and work.compile == "on" else 0
     head, stream = a.vocab * a.width, _FP32 * tokens * a.width
     chunk = min(tokens, CHUNK_TOKENS if device.key == "cpu" else GPU_CHUNK_TOKENS)
+    # bytes of a logit and its gradient; not fused, four fp32 steps between them live at once
+    logit = 2 * c + (0 if work.compile == "on" else 4 * _FP32)
     activations = kept(a, tokens=tokens, checkpointing=way.checkpointing, product_bytes=c)
     copies = c * a.units * a.unit_matrices if _copies(way, c) else 0
     gathered = _Gathered.of(a, way=way, c=c)
@@ -119,7 +125,7 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
             activations=activations,
             # hidden states and their gradient; logits and theirs; the head in the type of the
             # products, its gradient in that type and in fp32
-            loss=2 * stream + 2 * c * chunk * a.vocab + (2 * c + _FP32) * head,
+            loss=2 * stream + logit * chunk * a.vocab + (2 * c + _FP32) * head,
             workspace=copies + gathered.around,
         ),
         Memory(
@@ -129,7 +135,7 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
             loss=stream + _FP32 * head,
             workspace=copies + stream + gathered.backward,
         ),
-        Memory(**fixed, gradients=gradients, workspace=gathered.end),
+        Memory(**fixed, gradients=gradients + added, workspace=gathered.end),
     )
     return max(moments, key=lambda moment: moment.total)
 
