@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
+.PHONY: help demo test test-full faults lint format bench-train bench-memory bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,11 @@ bench-train: $(VENV)/.installed  ## training speed and memory beside transformer
 	$(PYTHON) -m venv $(VENV)-bench-train
 	$(VENV)-bench-train/bin/python -m pip install --quiet -c constraints.txt -r bench/env/train.txt
 	$(BIN)/python bench/bench_train.py --peer-python $(VENV)-bench-train/bin/python
+
+bench-memory: $(VENV)/.installed  ## peak memory of a step, way by way, beside `minna plan` and transformers Trainer
+	$(PYTHON) -m venv $(VENV)-bench-train
+	$(VENV)-bench-train/bin/python -m pip install --quiet -c constraints.txt -r bench/env/train.txt
+	$(BIN)/python bench/bench_memory.py --peer-python $(VENV)-bench-train/bin/python
 
 bench-attention: $(VENV)/.installed  ## our attention beside torch's, forward and backward, shape by shape
 	$(BIN)/python bench/bench_attention.py

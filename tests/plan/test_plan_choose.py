@@ -128,6 +128,14 @@ def test_the_settings_told_make_the_recipe_that_was_planned():
     assert again.chosen == found.chosen
 
 
+def test_what_a_recipe_asks_for_by_name_is_kept_to_where_it_fits():
+    asked = ("train.sharding=shard", "train.checkpointing=full")
+    chosen = made("japanese-gpt2-small", *asked).chosen
+    assert (chosen.way.sharding, chosen.way.checkpointing) == ("shard", "full")
+    tight = made("bilingual-gpt-neox-4b", "train.sharding=replicate", device=devices.find("a100"))
+    assert tight.chosen.way.sharding == "shard"
+
+
 def test_twice_the_price_costs_twice_as_much():
     one, two = (made("japanese-gpt-1b", price=price) for price in (1.0, 2.0))
     assert two.cost == pytest.approx(2 * one.cost)

@@ -2,6 +2,7 @@
 
 Of ways that take about as long as the fastest (5 % more at most: no plan is surer) the simplest
 wins: copies before parts, keeping all before computing again, the recipe's own rows before others.
+What a recipe asks for by name (a sharding, a checkpointing) is kept to where that fits.
 """
 
 from __future__ import annotations
@@ -139,7 +140,9 @@ def plan(
         for way in _ways(work, rows=_divisors(work))
     ]
     own = own_rows(work, wanted=recipe.train.micro_batch_rows)
-    chosen = _simplest_of_the_fastest(every, own=own)
+    fitting = [each for each in every if each.fits]
+    asked = [each for each in fitting if _as_asked(recipe, each.way)]
+    chosen = _simplest_of_the_fastest(asked or fitting, own=own)
     would_fit = None if chosen else _more(recipe, model, work=work, device=device)
     return Plan(
         recipe=recipe,
@@ -208,8 +211,16 @@ def _ways(work: Work, *, rows: list[int]) -> list[Way]:
     ]
 
 
-def _simplest_of_the_fastest(estimates: list[Estimate], *, own: int) -> Estimate | None:
-    fitting = [each for each in estimates if each.fits]
+def _as_asked(recipe: Recipe, way: Way) -> bool:
+    """Whether a way is what the recipe says, where it says something."""
+    train = recipe.train
+    return train.sharding in ("auto", way.sharding) and train.checkpointing in (
+        "none",
+        way.checkpointing,
+    )
+
+
+def _simplest_of_the_fastest(fitting: list[Estimate], *, own: int) -> Estimate | None:
     if not fitting:
         return None
     limit = _ABOUT * min(each.seconds.step for each in fitting)

@@ -69,7 +69,8 @@ def _memory(plan: Plan) -> list[str]:
         verdict = "fits" if each.fits else "too much"
         table.append((each.way.sharding, each.way.checkpointing, *parts, total, verdict))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    head = f"bytes of one rank, {plan.ways[0].way.rows} rows at once; {_room(plan)}"
+    rows_at_once = plan.ways[0].way.rows
+    head = f"one rank at its fullest moment, {rows_at_once} rows at once; {_room(plan)}"
     rows = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
     return [head, *rows]
 
