@@ -31,6 +31,7 @@ class Anatomy:
         unit_matrices: of these, the entries of matrices.
         inputs: features that enter the matrices of a unit, shared ones once.
         outputs: features that its matrices put out together.
+        widest: the most that one of them puts out.
         outputs_off_stream: of these, what does not go back into the stream.
         attention: features of all query heads.
         rotated: features of queries and keys, where positions turn them; else 0.
@@ -48,6 +49,7 @@ class Anatomy:
     unit_matrices: int
     inputs: int
     outputs: int
+    widest: int
     outputs_off_stream: int
     attention: int
     rotated: int
@@ -122,6 +124,7 @@ def _features(unit: nn.Module, *, width: int, turned: bool) -> dict[str, int]:
     return {
         "inputs": width * len(parents) + sum(m.in_features for m in returning),
         "outputs": sum(m.out_features for m in _matrices(unit)),
+        "widest": max(m.out_features for m in _matrices(unit)),
         "outputs_off_stream": sum(m.out_features for m in leaving),
         "attention": queries,
         "rotated": sum(fused[0].heights[:2]) if fused and turned else 0,

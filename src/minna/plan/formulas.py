@@ -108,7 +108,8 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     }
     gradients = _FP32 * math.ceil(a.learning / share)
     # several micro-batches add to gradients; copies keep them in buckets for the traffic
-    standing = gradients if work.ranks > 1 or work.micro_batches(way.rows) > 1 else 0
+    buckets = way.sharding == "replicate" and work.ranks > 1
+    standing = gradients if buckets or work.micro_batches(way.rows) > 1 else 0
     # a model compiled as one gives all gradients of a micro-batch at once, beside those that stand
     added = standing if way.sharding == "replicate" and work.compile == "on" else 0
     head, stream = a.vocab * a.width, _FP32 * tokens * a.width
@@ -133,7 +134,8 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
             gradients=standing,
             activations=activations + tokens * again_per_token(a, way.checkpointing, c),
             loss=stream + _FP32 * head,
-            workspace=copies + stream + gathered.backward,
+            # gradients on their way: of the stream, and of the widest thing in a unit
+            workspace=copies + stream + c * tokens * a.widest + gathered.backward,
         ),
         Memory(**fixed, gradients=gradients + added, workspace=gathered.end),
     )
