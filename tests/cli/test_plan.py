@@ -6,8 +6,10 @@ import json
 
 from tests.cli.test_cli import run
 from tests.conftest import ROOT
+from tests.toy_chain import make_chain
 
 from minna import recipe
+from minna.tokenizer import load_tokenizer
 
 
 def test_a_plan_is_printed_for_people_and_for_machines(monkeypatch, capsys):
@@ -84,6 +86,21 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(monkeypatch, ca
     _, printed, _ = run(f"{call} --json", monkeypatch, capsys)
     chosen = recipe.load("toy-gpt-neox")
     assert json.loads(printed)["steps"] == chosen.train.steps
+
+
+def test_a_dry_run_reads_the_tokenizer_and_looks_at_the_corpus(monkeypatch, capsys, tmp_path):
+    chain = make_chain(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    status, told, _ = run(
+        f"minna train toy-gpt2 --dry-run --tokenizer {chain.tokenizer.as_posix()} "
+        f"--corpus {chain.corpus.as_posix()} train.device=cpu",
+        monkeypatch,
+        capsys,
+    )
+    vocabulary = load_tokenizer(chain.tokenizer).vocab_size
+    assert status == 0 and f"tokenizer {vocabulary:,} words\n" in told
+    assert "documents (documents)" in told
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_dry_run_refuses_what_a_start_would_refuse(monkeypatch, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from minna import plan, recipe
@@ -162,6 +164,25 @@ def test_every_device_says_where_its_figures_are_from():
             device = devices.find(name)
             assert device.source and device.bf16_tflops > device.fp32_tflops > 0
             assert device.wire(device.gpus_per_node + 1) <= device.wire(device.gpus_per_node)
+
+
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA L4", "l4"), ("NVIDIA GeForce RTX 4090", "4090")],
+)
+def test_a_gpu_is_known_by_its_name_and_has_the_memory_it_has(monkeypatch, told, key):
+    found = SimpleNamespace(name=told, total_memory=33 * 10**9)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: found)
+    device = devices.of_cuda()
+    assert (device.key, device.memory_gb) == (key, 33)
+    assert device.bf16_tflops == devices.find(key).bf16_tflops
+
+
+def test_a_gpu_without_figures_is_refused_by_name(monkeypatch):
+    found = SimpleNamespace(name="NVIDIA L40S", total_memory=48 * 10**9)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: found)
+    with pytest.raises(UsageError, match="L40S are not known"):
+        devices.of_cuda()
 
 
 def test_the_cpu_is_this_machine():

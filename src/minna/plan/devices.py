@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 import time
 import tomllib
@@ -99,8 +100,8 @@ def of_cuda() -> Device:
         UsageError: its figures are not known here.
     """
     found = torch.cuda.get_device_properties(0)
-    for device in reversed(_published().values()):
-        if device.key in found.name.lower():
+    for device in _published().values():
+        if re.search(rf"\b{device.key}\b", found.name.lower()):  # an L40 is no L4
             return Device(**{**vars(device), "memory_gb": found.total_memory / _GIGA})
     raise UsageError(
         f"the figures of a {found.name} are not known",
