@@ -114,15 +114,20 @@ def _features(unit: nn.Module, *, width: int, turned: bool) -> dict[str, int]:
     """Features that go in and out of a unit's matrices.
 
     A matrix whose output is as wide as the stream leads back into it, and has an input of its own;
-    the others of one module (gate and up) share theirs.
+    of the others those of one module and height (gate and up) share theirs.
     """
     leaving = [m for m in _matrices(unit) if m.out_features != width]
     returning = [m for m in _matrices(unit) if m.out_features == width]
-    parents = [m for m in unit.modules() if any(child in leaving for child in m.children())]
+    entered = {
+        (parent, child.out_features)
+        for parent in unit.modules()
+        for child in parent.children()
+        if child in leaving
+    }
     fused = [m for m in unit.modules() if isinstance(m, FusedLinear)]
     queries = fused[0].heights[0] if fused else width
     return {
-        "inputs": width * len(parents) + sum(m.in_features for m in returning),
+        "inputs": width * len(entered) + sum(m.in_features for m in returning),
         "outputs": sum(m.out_features for m in _matrices(unit)),
         "widest": max(m.out_features for m in _matrices(unit)),
         "outputs_off_stream": sum(m.out_features for m in leaving),
