@@ -9,7 +9,8 @@ import torch
 
 from minna.errors import ArtifactError
 from minna.models import Decoder, find_family
-from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.models.decoder import RotaryBands
+from minna.models.family import Gpt2Shape, GptNeoXShape, LlamaShape, Qwen2Shape, Qwen3Shape
 
 SHAPES = {
     "gpt2": Gpt2Shape(layers=3, width=48, heads=4, ffn=160, context=40, dropout=0.0),
@@ -29,6 +30,36 @@ SHAPES = {
     "gpt_neox-8k": GptNeoXShape(
         layers=2, width=48, heads=2, ffn=96, context=40, rotary_scaling=4.0
     ),
+    "llama": LlamaShape(layers=3, width=48, heads=4, ffn=96, context=40),
+    "llama-grouped-tied-biased": LlamaShape(
+        layers=2,
+        width=48,
+        heads=6,
+        kv_heads=2,
+        ffn=96,
+        context=40,
+        tied=True,
+        attention_bias=True,
+        mlp_bias=True,
+    ),
+    "llama-scaled": LlamaShape(
+        layers=2, width=48, heads=2, kv_heads=1, ffn=96, context=40, rotary_scaling=2.0
+    ),
+    "llama-bands": LlamaShape(
+        layers=2,
+        width=48,
+        heads=2,
+        kv_heads=1,
+        ffn=96,
+        context=40,
+        rotary_base=500.0,
+        rotary_scaling=8.0,
+        rotary_bands=RotaryBands(low=0.2, high=1.5, context=20),
+    ),
+    "qwen2": Qwen2Shape(layers=3, width=48, heads=4, ffn=96, context=40, rotary_base=1e6),
+    "qwen2-grouped-tied": Qwen2Shape(
+        layers=2, width=48, heads=6, kv_heads=2, ffn=96, context=40, tied=True
+    ),
     "qwen3": Qwen3Shape(layers=3, width=48, heads=4, ffn=96, context=40),
     "qwen3-grouped-wide-heads": Qwen3Shape(
         layers=2, width=40, heads=6, kv_heads=2, head_dim=16, ffn=96, context=40
@@ -40,10 +71,11 @@ SHAPES = {
 
 
 def theirs(config, family, state):
-    from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, Qwen3Config
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    classes = {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig, "qwen3": Qwen3Config}
-    model = AutoModelForCausalLM.from_config(classes[family.name](**family.config_to_disk(config)))
+    fields = dict(family.config_to_disk(config))
+    written = AutoConfig.for_model(fields.pop("model_type"), **fields)
+    model = AutoModelForCausalLM.from_config(written)
     disk = family.to_disk(state, config)
     if "embed_out.weight" in disk:
         disk["lm_head.weight"] = disk.pop("embed_out.weight")
@@ -87,7 +119,7 @@ def test_weights_and_config_survive_the_way_to_disk_and_back(name):
     ours = Decoder(shape.decoder(101))
     ours.initialise(seed=5)
     disk = family.to_disk(ours.state_dict(), ours.config)
-    back = family.from_disk(dict(disk), ours.config)
+    back = dict(family.from_disk(dict(disk), ours.config))
     assert set(back) == set(ours.state_dict())
     assert all(torch.equal(back[key], value) for key, value in ours.state_dict().items())
     again = family.config_from_disk(family.config_to_disk(ours.config))

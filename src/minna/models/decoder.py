@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -31,8 +31,37 @@ from minna.models.checkpointing import Checkpointing
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RotaryBands:
+    """How Llama 3.1 lengthens a context: only slow features turn more slowly (rope_type "llama3").
+
+    A feature that turns fewer than `low` times in `context` tokens is slowed by the whole
+    `rotary_scaling`, one that turns more than `high` times is left alone, others are blended.
+
+    Attributes:
+        low, high: turns within `context`.
+        context: tokens of the context before it was lengthened.
+    """
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    context: int = Field(gt=0)
+
+    def __post_init__(self) -> None:
+        """Check that there is something to blend between."""
+        if self.high <= self.low:
+            raise UsageError(
+                f"rotary_bands.high {self.high} is not above rotary_bands.low {self.low}",
+                remedy="Llama 3.1 has low 1 and high 4",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class DecoderConfig:
-    """The shape of a decoder; every field is a choice that some released model makes."""
+    """The shape of a decoder; every field is a choice that some released model makes.
+
+    `attention_bias` is of queries, keys and values, and of the output unless `attention_out_bias`
+    says otherwise (Qwen 1 and 2 have biases on the first three alone).
+    """
 
     vocab: int
     context: int
@@ -48,10 +77,12 @@ class DecoderConfig:
     rotary_fraction: float = 1.0
     rotary_base: float = 10000.0
     rotary_scaling: float = 1.0
+    rotary_bands: RotaryBands | None = None
     activation: Literal["gelu", "gelu_tanh", "silu"] = "gelu"
     mlp: Literal["plain", "gated"] = "plain"
     residual: Literal["sequential", "parallel"] = "sequential"
     attention_bias: bool = True
+    attention_out_bias: bool | None = None
     mlp_bias: bool = True
     query_key_norm: bool = False
     tied: bool = False
@@ -96,6 +127,11 @@ class DecoderConfig:
         return self.kv_heads or self.heads
 
     @property
+    def out_bias(self) -> bool:
+        """Whether attention's output matrix has a bias."""
+        return self.attention_bias if self.attention_out_bias is None else self.attention_out_bias
+
+    @property
     def rotary_width(self) -> int:
         """Rotated features of one head."""
         return int(self.head_width * self.rotary_fraction)
@@ -136,9 +172,9 @@ class Attend(nn.Module):
         super().__init__()
         self.config = config
         queries, keys = config.attention_width, config.key_value_heads * config.head_width
-        bias = config.attention_bias
-        self.qkv = FusedLinear(config.width, (queries, keys, keys), bias=bias)
-        self.out = nn.Linear(queries, config.width, bias=bias)
+        heights = (queries, keys, keys)
+        self.qkv = FusedLinear(config.width, heights, bias=config.attention_bias)
+        self.out = nn.Linear(queries, config.width, bias=config.out_bias)
         self.q_norm = self.k_norm = None
         if config.query_key_norm:
             self.q_norm = RmsNorm(config.head_width, eps=config.norm_eps)
@@ -364,13 +400,21 @@ def rotary_table(config: DecoderConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines [context, R] of RoFormer (Su et al. 2021), halves laid side by side.
 
     A context lengthened by position interpolation (Chen et al. 2023, arXiv:2306.15595) turns
-    `rotary_scaling` times more slowly, so that its last position has an angle training has seen.
+    `rotary_scaling` times more slowly, so that its last position has an angle training has seen;
+    with `rotary_bands` only its slow features do.
     """
     if config.positions != "rotary":
         return torch.empty(0), torch.empty(0)
     R = config.rotary_width
     frequency = config.rotary_base ** -(torch.arange(0, R, 2, dtype=torch.float32) / R)
-    frequency = frequency / config.rotary_scaling
+    slowed = frequency / config.rotary_scaling
+    bands = config.rotary_bands
+    if bands is None:
+        frequency = slowed
+    else:
+        turns = frequency * bands.context / (2 * math.pi)
+        kept = ((turns - bands.low) / (bands.high - bands.low)).clamp(0, 1)
+        frequency = torch.lerp(slowed, frequency, kept)
     angle = torch.outer(torch.arange(config.context, dtype=torch.float32), frequency)
     angle = torch.cat((angle, angle), dim=-1)
     return angle.cos(), angle.sin()

@@ -7,17 +7,18 @@ config class, a weights file and a line in `FAMILIES` (docs/adding-a-family.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from minna.errors import UsageError, nearest
-from minna.models.decoder import Decoder, DecoderConfig
-from minna.models.weights import gpt2, gpt_neox, qwen3
+from minna.models.decoder import Decoder, DecoderConfig, RotaryBands
+from minna.models.encoder import Encoder, EncoderConfig
+from minna.models.weights import gpt2, gpt_neox, llama, qwen, qwen2, qwen3, roberta
 
 _FORBID = ConfigDict(extra="forbid")
 Size = Annotated[int, Field(gt=0)]
@@ -167,7 +168,177 @@ class Qwen3Shape:
         )
 
 
-Shape = Gpt2Shape | GptNeoXShape | Qwen3Shape
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class LlamaShape:
+    """Llama 2 and 3 (Touvron et al. 2023; Llama team 2024): RMS norms, gated, rotary, no biases.
+
+    A context is lengthened by `rotary_scaling` alone (position interpolation), or within
+    `rotary_bands` (Llama 3.1: low 1, high 4, the context before).
+    """
+
+    family: Literal["llama"] = "llama"
+    layers: Size
+    width: Size
+    heads: Size
+    kv_heads: Size | None = None
+    head_dim: Size | None = None
+    ffn: Size
+    context: Size = 4096
+    vocab: Size | None = None
+    norm_eps: float = 1e-5
+    rotary_base: float = 10000.0
+    rotary_scaling: float = Field(default=1.0, ge=1)
+    rotary_bands: RotaryBands | None = None
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    init_std: float = 0.02
+    tied: bool = False
+
+    def decoder(self, vocab: int) -> DecoderConfig:
+        """Return the decoder of this shape for a vocabulary."""
+        return DecoderConfig(
+            **_grouped(self, vocab),
+            rotary_bands=self.rotary_bands,
+            attention_bias=self.attention_bias,
+            mlp_bias=self.mlp_bias,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class QwenShape:
+    """Qwen 1 (Bai et al. 2023, arXiv:2309.16609): as Llama, with biases on queries, keys, values.
+
+    `ffn` is the width of one half; config.json's `intermediate_size` is twice that. `context` is
+    its `seq_length`: what Qwen's own code does beyond depends on how long a row will become.
+    """
+
+    family: Literal["qwen"] = "qwen"
+    layers: Size
+    width: Size
+    heads: Size
+    ffn: Size
+    context: Size = 8192
+    vocab: Size | None = None
+    norm_eps: float = 1e-6
+    rotary_base: float = 10000.0
+    dropout: Share = 0.0
+    init_std: float = 0.02
+
+    def decoder(self, vocab: int) -> DecoderConfig:
+        """Return the decoder of this shape for a vocabulary."""
+        return DecoderConfig(
+            vocab=vocab,
+            context=self.context,
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.heads,
+            head_dim=_share(self.width, self.heads),
+            ffn=self.ffn,
+            norm="rms",
+            norm_eps=self.norm_eps,
+            rotary_base=self.rotary_base,
+            activation="silu",
+            mlp="gated",
+            attention_out_bias=False,
+            mlp_bias=False,
+            dropout=self.dropout,
+            init_std=self.init_std,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Qwen2Shape:
+    """Qwen 1.5, 2 and 2.5 (Yang et al. 2024, arXiv:2407.10671): Qwen 1 in Llama's layout."""
+
+    family: Literal["qwen2"] = "qwen2"
+    layers: Size
+    width: Size
+    heads: Size
+    kv_heads: Size | None = None
+    head_dim: Size | None = None
+    ffn: Size
+    context: Size = 4096
+    vocab: Size | None = None
+    norm_eps: float = 1e-6
+    rotary_base: float = 10000.0
+    rotary_scaling: float = Field(default=1.0, ge=1)
+    init_std: float = 0.02
+    tied: bool = False
+
+    def decoder(self, vocab: int) -> DecoderConfig:
+        """Return the decoder of this shape for a vocabulary."""
+        return DecoderConfig(
+            **_grouped(self, vocab),
+            attention_bias=True,
+            attention_out_bias=False,
+            mlp_bias=False,
+        )
+
+
+def _share(width: int, heads: int) -> int | None:
+    """Features of a head; None where the width is no multiple, which the decoder refuses."""
+    return None if width % heads else width // heads
+
+
+def _grouped(shape: LlamaShape | Qwen2Shape, vocab: int) -> dict[str, Any]:
+    """What Llama and Qwen2 say alike, what was left out written out."""
+    return {
+        "vocab": vocab,
+        "context": shape.context,
+        "layers": shape.layers,
+        "width": shape.width,
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads or shape.heads,
+        "head_dim": shape.head_dim or _share(shape.width, shape.heads),
+        "ffn": shape.ffn,
+        "norm": "rms",
+        "norm_eps": shape.norm_eps,
+        "rotary_base": shape.rotary_base,
+        "rotary_scaling": shape.rotary_scaling,
+        "activation": "silu",
+        "mlp": "gated",
+        "tied": shape.tied,
+        "init_std": shape.init_std,
+    }
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class RobertaShape:
+    """RoBERTa (Liu et al. 2019) as rinna released it: positions from 0, two rows of them unused."""
+
+    family: Literal["roberta"] = "roberta"
+    layers: Size
+    width: Size
+    heads: Size
+    ffn: Size
+    context: Size = 512
+    position_rows: Size | None = None
+    types: Size = 2
+    vocab: Size | None = None
+    norm_eps: float = 1e-12
+    dropout: Share = 0.1
+    init_std: float = 0.02
+
+    def encoder(self, vocab: int) -> EncoderConfig:
+        """Return the encoder of this shape for a vocabulary."""
+        return EncoderConfig(
+            vocab=vocab,
+            context=self.context,
+            position_rows=self.position_rows or self.context + 2,
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            ffn=self.ffn,
+            types=self.types,
+            norm_eps=self.norm_eps,
+            dropout=self.dropout,
+            init_std=self.init_std,
+        )
+
+
+DecoderShape = Gpt2Shape | GptNeoXShape | LlamaShape | QwenShape | Qwen2Shape | Qwen3Shape
+Shape = DecoderShape | RobertaShape
 ModelShape = Annotated[Shape, Field(discriminator="family")]
 
 
@@ -182,7 +353,11 @@ class Family:
         parts: short name -> parameter-name pattern, for the `trainable` table of recipes.
         config_to_disk: decoder config -> config.json fields.
         config_from_disk: config.json fields -> decoder config.
-        to_disk / from_disk: state dicts, ours <-> Hugging Face names.
+        to_disk: our state dict with Hugging Face's names.
+        from_disk: the other way, name and tensor one after the other: a tensor that must be put
+            together anew (fused, transposed) is made when it is asked for, so that a model is
+            filled from mapped files without a second copy of it in memory.
+        objective: what such a model learns.
         shard_units: pattern of the names of modules that ranks gather one at a time (FSDP2).
     """
 
@@ -190,10 +365,11 @@ class Family:
     model_type: str
     auto_class: str
     parts: dict[str, str]
-    config_to_disk: Callable[[DecoderConfig], dict[str, Any]]
-    config_from_disk: Callable[[dict[str, Any]], DecoderConfig]
-    to_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
-    from_disk: Callable[[dict[str, Tensor], DecoderConfig], dict[str, Tensor]]
+    config_to_disk: Callable[[Any], dict[str, Any]]
+    config_from_disk: Callable[[dict[str, Any]], Any]
+    to_disk: Callable[[dict[str, Tensor], Any], dict[str, Tensor]]
+    from_disk: Callable[[dict[str, Tensor], Any], Iterable[tuple[str, Tensor]]]
+    objective: Literal["causal_lm", "masked_lm"] = "causal_lm"
     shard_units: str = r"^layers\.\d+$"
 
 
@@ -224,6 +400,36 @@ FAMILIES = {
         to_disk=gpt_neox.to_disk,
         from_disk=gpt_neox.from_disk,
     ),
+    "llama": Family(
+        name="llama",
+        model_type="llama",
+        auto_class="LlamaForCausalLM",
+        parts=_PARTS,
+        config_to_disk=llama.config_to_disk,
+        config_from_disk=llama.config_from_disk,
+        to_disk=llama.to_disk,
+        from_disk=llama.from_disk,
+    ),
+    "qwen": Family(
+        name="qwen",
+        model_type="qwen",
+        auto_class="QWenLMHeadModel",
+        parts=_PARTS,
+        config_to_disk=qwen.config_to_disk,
+        config_from_disk=qwen.config_from_disk,
+        to_disk=qwen.to_disk,
+        from_disk=qwen.from_disk,
+    ),
+    "qwen2": Family(
+        name="qwen2",
+        model_type="qwen2",
+        auto_class="Qwen2ForCausalLM",
+        parts=_PARTS,
+        config_to_disk=qwen2.config_to_disk,
+        config_from_disk=qwen2.config_from_disk,
+        to_disk=qwen2.to_disk,
+        from_disk=qwen2.from_disk,
+    ),
     "qwen3": Family(
         name="qwen3",
         model_type="qwen3",
@@ -233,6 +439,21 @@ FAMILIES = {
         config_from_disk=qwen3.config_from_disk,
         to_disk=qwen3.to_disk,
         from_disk=qwen3.from_disk,
+    ),
+    "roberta": Family(
+        name="roberta",
+        model_type="roberta",
+        auto_class="RobertaForMaskedLM",
+        parts={
+            "embed": r"^(embed|positions|types|embed_norm)\.",
+            "layers": r"^layers\.",
+            "head": r"^(transform|transform_norm|head_bias)",
+        },
+        config_to_disk=roberta.config_to_disk,
+        config_from_disk=roberta.config_from_disk,
+        to_disk=roberta.to_disk,
+        from_disk=roberta.from_disk,
+        objective="masked_lm",
     ),
 }
 
@@ -251,8 +472,14 @@ def find_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def build(shape: Shape, *, vocab: int) -> Decoder:
-    """Build the (uninitialised) decoder of a recipe's `[model]` section.
+@overload
+def build(shape: DecoderShape, *, vocab: int) -> Decoder: ...
+@overload
+def build(shape: RobertaShape, *, vocab: int) -> Encoder: ...
+@overload
+def build(shape: Shape, *, vocab: int) -> Decoder | Encoder: ...
+def build(shape: Shape, *, vocab: int) -> Decoder | Encoder:
+    """Build the (uninitialised) model of a recipe's `[model]` section.
 
     Args:
         shape: the section.
@@ -267,4 +494,6 @@ def build(shape: Shape, *, vocab: int) -> Decoder:
             f"model.vocab {size} is smaller than the tokenizer's {vocab}",
             remedy="leave model.vocab out, or give a number not below the tokenizer's",
         )
+    if isinstance(shape, RobertaShape):
+        return Encoder(shape.encoder(size))
     return Decoder(shape.decoder(size))

@@ -166,9 +166,9 @@ def build_decoder(
     check_shapes(state, decoder, family)
     size = sum(parameter.numel() for parameter in decoder.parameters())
     kind = choose_dtype(device, parameters=size) if dtype == "auto" else _DTYPES.get(dtype)
-    ours = family.from_disk(dict(state), shape)
     # what will be quantised stays as it is in the file: rounding twice is worse than once
-    ours = {name: t.to(device=device, dtype=kind) for name, t in ours.items()}
+    pairs = family.from_disk(dict(state), shape)
+    ours = {name: tensor.to(device=device, dtype=kind) for name, tensor in pairs}
     decoder.load_state_dict(ours, strict=True, assign=True)
     # the angles stay fp32: in bf16 neighbouring positions beyond 256 become the same
     decoder.cos, decoder.sin = (table.to(device) for table in rotary_table(shape))

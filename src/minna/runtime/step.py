@@ -25,8 +25,8 @@ _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 _KNOWN = frozenset(
     """
     vocab context layers width heads ffn kv_heads head_dim norm norm_eps positions rotary_fraction
-    rotary_base rotary_scaling activation mlp residual attention_bias mlp_bias query_key_norm tied
-    dropout init_std residual_init embed_init_std
+    rotary_base rotary_scaling rotary_bands activation mlp residual attention_bias
+    attention_out_bias mlp_bias query_key_norm tied dropout init_std residual_init embed_init_std
     """.split()  # noqa: SIM905 - as one reads it
 )
 

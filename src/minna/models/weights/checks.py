@@ -62,6 +62,16 @@ def refuse_features(config: dict[str, Any], unsupported: dict[str, object]) -> N
             )
 
 
+def refuse_windows(config: dict[str, Any]) -> None:
+    """Raise when a layer looks through a sliding window."""
+    windows = {kind for kind in config.get("layer_types") or () if kind != "full_attention"}
+    if windows:
+        raise ArtifactError(
+            f"config.json asks for layer_types {sorted(windows)}; here all are 'full_attention'",
+            remedy="use a model without sliding windows",
+        )
+
+
 def rotary_scaling(config: dict[str, Any]) -> float:
     """Return the factor of linear rotary scaling, 1 without any, in either spelling.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -105,7 +106,7 @@ def to_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor
     return out
 
 
-def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
+def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> Iterator[tuple[str, Tensor]]:
     """Rename Hugging Face's to ours; drops the causal-mask buffers old checkpoints carry.
 
     Raises:
@@ -118,21 +119,17 @@ def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tens
     }
     if config.tied:
         left.pop("lm_head.weight", None)
-    out = {
-        "embed.weight": take(left, "transformer.wte.weight"),
-        "positions.weight": take(left, "transformer.wpe.weight"),
-        "final_norm.weight": take(left, "transformer.ln_f.weight"),
-        "final_norm.bias": take(left, "transformer.ln_f.bias"),
-    }
+    yield "embed.weight", take(left, "transformer.wte.weight")
+    yield "positions.weight", take(left, "transformer.wpe.weight")
+    yield "final_norm.weight", take(left, "transformer.ln_f.weight")
+    yield "final_norm.bias", take(left, "transformer.ln_f.bias")
     if not config.tied:
-        out["head.weight"] = take(left, "lm_head.weight")
+        yield "head.weight", take(left, "lm_head.weight")
     for index in range(config.layers):
         for theirs, ours in _LAYER.items():
             name = f"transformer.h.{index}.{theirs}"
             weight = take(left, f"{name}.weight")
-            out[f"layers.{index}.{ours}.weight"] = (
-                weight.T.contiguous() if weight.ndim > 1 else weight
-            )
-            out[f"layers.{index}.{ours}.bias"] = take(left, f"{name}.bias")
+            weight = weight.T.contiguous() if weight.ndim > 1 else weight
+            yield f"layers.{index}.{ours}.weight", weight
+            yield f"layers.{index}.{ours}.bias", take(left, f"{name}.bias")
     refuse_leftovers(left)
-    return out

@@ -8,6 +8,7 @@ files carry causal-mask and inv_freq buffers, which are dropped.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -115,31 +116,29 @@ def to_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor
     return out
 
 
-def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
+def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> Iterator[tuple[str, Tensor]]:
     """Rename Hugging Face's to ours.
 
     Raises:
         ArtifactError: a tensor is missing or unknown.
     """
     left = {name: tensor for name, tensor in state.items() if not name.endswith(_BUFFERS)}
-    out = {"embed.weight": take(left, "gpt_neox.embed_in.weight")}
-    out |= {
-        f"final_norm.{p}": take(left, f"gpt_neox.final_layer_norm.{p}") for p in ("weight", "bias")
-    }
+    yield "embed.weight", take(left, "gpt_neox.embed_in.weight")
+    for part in ("weight", "bias"):
+        yield f"final_norm.{part}", take(left, f"gpt_neox.final_layer_norm.{part}")
     head = "lm_head.weight" if "lm_head.weight" in left else "embed_out.weight"
     if config.tied:
         left.pop(head, None)
     else:
-        out["head.weight"] = take(left, head)
+        yield "head.weight", take(left, head)
     for index in range(config.layers):
         for theirs, ours in _LAYER.items():
             for part in _parts(ours, config):
                 tensor = take(left, f"gpt_neox.layers.{index}.{theirs}.{part}")
                 if ours == "attention.qkv":
                     tensor = _separate(tensor, config)
-                out[f"layers.{index}.{ours}.{part}"] = tensor
+                yield f"layers.{index}.{ours}.{part}", tensor
     refuse_leftovers(left)
-    return out
 
 
 def _parts(ours: str, config: DecoderConfig) -> tuple[str, ...]:
