@@ -58,9 +58,9 @@ def train_minna(
     """Time `take_step`, set up as recipe/build.py does; `mode` overrides the compiler's."""
     from minna.objectives import CausalLM
     from minna.train.optim import AdamWSettings, make_optimisers
-    from minna.train.precision import compile_or_fall_back, decide
     from minna.train.parallel import Whole
-from minna.train.protocols import Parts
+    from minna.train.precision import compile_or_fall_back, decide
+    from minna.train.protocols import Parts
     from minna.train.schedule import Cosine
     from minna.train.step import take_step, to_device
 

@@ -26,6 +26,8 @@ SIZES = {
     "japanese-gpt-neox-3.6b": 3_607_245_312,
     "bilingual-gpt-neox-4b": 3_796_120_064,
     "bilingual-gpt-neox-4b-8k": 3_796_120_064,
+    # 110,028,288 without the head's own 768 x 768 matrix, norm and bias
+    "japanese-roberta-base": 110_028_288 + 768 * 769 + 2 * 768 + 32_000,
 }
 # Parameters of our own modern recipes, as their pages state them.
 OWN_SIZES = {
@@ -45,6 +47,7 @@ MICRO_STEPS = {
     "japanese-gpt2-xsmall": (1.6e6, 2e3, 3, 20, 7e-4),
     "japanese-gpt2-small": (4e6, 2e3, 8, 8, 6e-4),
     "japanese-gpt2-medium": (1.3e7, 2e3, 20, 3, 3e-4),
+    "japanese-roberta-base": (3e6, 1e4, 16, 32, 6e-4),
 }
 
 
@@ -88,7 +91,7 @@ def test_the_published_micro_steps_become_updates_of_the_weights(name):
     chosen = recipe.load(name)
     assert chosen.train.steps == int(steps / accumulation)
     assert chosen.schedule.warmup == round(warmup / accumulation)
-    assert chosen.train.tokens_per_step == rows * accumulation * 8 * 1024
+    assert chosen.train.tokens_per_step == rows * accumulation * 8 * chosen.model.context
     assert chosen.train.micro_batch_rows == rows
     assert chosen.optim.lr == rate
     assert chosen.model.dropout == 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from minna.runtime.generate import GenerateSettings
     from minna.runtime.load import LoadedModel
     from minna.runtime.request import Result
+
+
+_CANDIDATES = 5  # words shown for a [MASK], unless --top-k says otherwise
 
 
 def generate(
@@ -44,7 +48,7 @@ def generate(
     threads: Annotated[int | None, typer.Option(help="CPU threads (default: torch's).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let MODEL go on from each PROMPT.
+    """Let MODEL go on from each PROMPT; a masked model (RoBERTa) fills each [MASK] instead.
 
     Example: minna generate build/quickstart/model 吾輩は猫である。 --max-new-tokens 64
     """
@@ -52,12 +56,16 @@ def generate(
 
     import torch
 
+    from minna.runtime.fill import is_masked
     from minna.runtime.generate import GenerateSettings, default_sampling
     from minna.runtime.generate import generate as run
     from minna.runtime.load import check_dtype, load_model
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if is_masked(model):
+        _fill(model, texts, top=top_k or _CANDIDATES, as_json=as_json)
+        return
     loaded = load_model(model, dtype=check_dtype(dtype))
     sampling = default_sampling(
         loaded,
@@ -77,6 +85,19 @@ def generate(
     except BrokenPipeError:
         # the reader (head, less) has seen enough; nothing may be flushed into its pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fill(model: Path, prompts: list[str], *, top: int, as_json: bool) -> None:
+    """Print what a masked model would put for each [MASK], best first."""
+    from minna.runtime.fill import fill, load_masked
+
+    encoder, words = load_masked(model)
+    found = fill(encoder, words, prompts, top=top)
+    lines: list[str] = []
+    for one in found:
+        lines.append(one.text)
+        lines += ["  ".join(f"{w.text} {w.probability:.3f}" for w in place) for place in one.places]
+    emit({"answers": [asdict(one) for one in found]}, as_json=as_json, text="\n".join(lines))
 
 
 def _prompts(given: Iterable[str]) -> Iterable[str]:

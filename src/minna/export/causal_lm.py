@@ -1,4 +1,4 @@
-"""A causal LM's run as a Hugging Face model dir: what transformers loads, with nothing to guess.
+"""A run as a Hugging Face model dir: what transformers loads, with nothing to guess.
 
 config.json carries old and new spellings (`torch_dtype` and `dtype`, both rotary spellings),
 because a folder written by transformers 5 alone breaks llama.cpp's converter and transformers 4.
@@ -26,6 +26,7 @@ from minna.artifact.verify import verify
 from minna.console import say
 from minna.errors import ArtifactError
 from minna.models import Decoder, find_family
+from minna.models.encoder import Encoder
 from minna.models.family import build
 from minna.recipe import load
 from minna.tokenizer.load import Tokenizer, load_tokenizer
@@ -108,13 +109,13 @@ def _tokenizer_of(manifest: artifact.Manifest) -> Path:
 
 def write_model(
     out: Path,
-    model: Decoder,
+    model: Decoder | Encoder,
     *,
     family: str,
     words: Tokenizer,
     settings: ExportSettings | None = None,
 ) -> None:
-    """Write weights, config.json and generation_config.json of a decoder into the folder `out`."""
+    """Write weights, config.json and generation_config.json of a model into the folder `out`."""
     settings = settings or ExportSettings()
     record = find_family(family)
     _write_weights(out, record.to_disk(model.state_dict(), model.config), settings)
@@ -130,8 +131,11 @@ def write_model(
         **ids,
         "dtype": settings.dtype,
         "torch_dtype": settings.dtype,
-        "use_cache": True,
     }
+    if record.objective != "causal_lm":  # nothing is generated
+        write_text_atomically(out / "config.json", _json(content))
+        return
+    content["use_cache"] = True
     advised = {
         **ids,
         "do_sample": True,

@@ -494,6 +494,10 @@ def build(shape: Shape, *, vocab: int) -> Decoder | Encoder:
             f"model.vocab {size} is smaller than the tokenizer's {vocab}",
             remedy="leave model.vocab out, or give a number not below the tokenizer's",
         )
-    if isinstance(shape, RobertaShape):
-        return Encoder(shape.encoder(size))
-    return Decoder(shape.decoder(size))
+    config = config_of(shape, vocab=size)
+    return Encoder(config) if isinstance(config, EncoderConfig) else Decoder(config)
+
+
+def config_of(shape: Shape, *, vocab: int) -> DecoderConfig | EncoderConfig:
+    """Return what a `[model]` section builds, for a vocabulary."""
+    return shape.encoder(vocab) if isinstance(shape, RobertaShape) else shape.decoder(vocab)

@@ -250,4 +250,4 @@ def _register() -> torch.library.Library:
 
 
 _LIBRARY = _register()
-OPERATOR: torch._ops.OpOverload = torch.ops.minna.attention.default
+OPERATOR: Any = torch.ops.minna.attention.default

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = -100
@@ -47,26 +48,35 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx,
         hidden_ND: Tensor,
         weight_VD: Tensor,
+        bias_V: Tensor | None,
         targets_N: Tensor,
         dtype: torch.dtype,
         loss_of: ChunkLoss,
     ) -> Tensor:
-        needs_hidden, needs_weight = ctx.needs_input_grad[:2]  # pyright: ignore[reportAttributeAccessIssue]
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]  # pyright: ignore[reportAttributeAccessIssue]
         weight = weight_VD.to(dtype)
+        bias = None if bias_V is None else bias_V.to(dtype)
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
+        grad_bias = (
+            torch.zeros_like(bias_V, dtype=torch.float32)
+            if bias_V is not None and needs_bias
+            else None
+        )
         chunk = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
             hidden = hidden_ND[rows].to(dtype)
-            loss, gradient = loss_of(hidden @ weight.T, targets_N[rows])
+            loss, gradient = loss_of(F.linear(hidden, weight, bias), targets_N[rows])
             total += loss
             if grad_hidden is not None:
                 grad_hidden[rows] = gradient @ weight
             if grad_weight is not None:
                 grad_weight += gradient.T @ hidden
-        ctx.save_for_backward(grad_hidden, grad_weight)  # pyright: ignore[reportArgumentType]
+            if grad_bias is not None:
+                grad_bias += gradient.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)  # pyright: ignore[reportArgumentType]
         return total
 
     @staticmethod
@@ -74,12 +84,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor
     ) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (scale,) = grad_outputs
-        grad_hidden, grad_weight = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
         # In place: nothing else holds these buffers, and a second [V, D] copy is 100 MB at 32k x
         # 768.
         return (
             None if grad_hidden is None else grad_hidden.mul_(scale),
             None if grad_weight is None else grad_weight.mul_(scale),
+            None if grad_bias is None else grad_bias.mul_(scale),
             None,
             None,
             None,
@@ -87,14 +98,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(
-    hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, loss_of: ChunkLoss = chunk_loss
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    *,
+    bias_V: Tensor | None = None,
+    loss_of: ChunkLoss = chunk_loss,
 ) -> Tensor:
-    """Sum over N of -log softmax(hidden weight^T)[target], in nats, fp32.
+    """Sum over N of -log softmax(hidden weight^T + bias)[target], in nats, fp32.
 
     Args:
         hidden_ND: final hidden states.
         weight_VD: the head; its product runs in the autocast dtype when autocast is on.
         targets_N: token ids; `IGNORE` (-100) counts for nothing.
+        bias_V: of the head, where it has one.
         loss_of: `chunk_loss`, or the same compiled.
 
     Returns:
@@ -104,4 +121,4 @@ def linear_cross_entropy(
     dtype = (
         torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
     )
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N, dtype, loss_of)  # type: ignore[no-any-return]
+    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, dtype, loss_of)  # type: ignore[no-any-return]

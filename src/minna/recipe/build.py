@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tomllib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ import torch
 
 from minna import artifact
 from minna.artifact.files import sha256_file, write_text_atomically
-from minna.artifact.manifest import FileEntry, code_digest, new_manifest, write_manifest
+from minna.artifact.manifest import (
+    FileEntry,
+    canonical,
+    code_digest,
+    library_versions,
+    new_manifest,
+    write_manifest,
+)
 from minna.console import say, warn
 from minna.errors import ArtifactError, TrainingError, UsageError
 from minna.models import Decoder, build, find_family
@@ -26,17 +34,17 @@ from minna.models.attention import EXPLICIT_ATTENTION_TOKENS, AttentionKind
 from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
 from minna.objectives import OBJECTIVES
-from minna.recipe.evaluators import bits_per_byte, samples
-from minna.recipe.init import initialise
+from minna.recipe.init import initialise, refuse_other_shape
+from minna.recipe.kinds import KINDS
 from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
-from minna.streams import TextStream, TokenShards, write_tokens
-from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.streams import TokenShards, write_tokens
+from minna.tokenizer.load import load_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
 from minna.train.optim import Muon, make_optimisers
 from minna.train.parallel import place
 from minna.train.precision import Numerics, agreed, pick_device
-from minna.train.protocols import Evaluator, Parts
+from minna.train.protocols import Parts
 from minna.train.ranks import ALONE, Ranks, gone, joined
 from minna.train.report import write_report
 from minna.units import format_bytes, format_count, format_seconds
@@ -112,11 +120,17 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
     )
     settings = resolved(recipe)
     ranks.refuse_difference(
-        {"the recipe": to_toml(recipe), **inputs.digests(), "minna's code": code_digest()}
+        {
+            "the recipe": to_toml(recipe),
+            **{f"the {role}": digest for role, digest in inputs.digests().items()},
+            "minna's code": code_digest(),
+            "a library": canonical(library_versions()),
+        }
     )
-    if artifact.unchanged(
-        out, key=artifact.key_of("run", settings=settings, parents=inputs.parents)
-    ):
+    key = artifact.key_of("run", settings=settings, parents=inputs.parents)
+    # only the first looks: it is also the one that makes a finished run unfinished
+    finished = ranks.together(lambda: ranks.first and artifact.unchanged(out, key=key))
+    if any(ranks.sum([float(finished)])):
         say(f"{out}: this recipe is trained on these inputs already")
         return out
     with contextlib.ExitStack() as stack:
@@ -175,11 +189,14 @@ def _take_over(
     def first() -> int:
         _refuse_other_kind(out)
         stack.enter_context(sole_user(out))
+        checkpoint.clear_leftovers(out)
         found = checkpoint.newest_good(out)
         if found is not None:
             before = _refuse_other_run(out, resolved(recipe), inputs)
             _refuse_shorter_run(found, recipe, before=before)
             checkpoint.warn_of_other_code(found)
+        elif recipe.init.from_:
+            refuse_other_shape(recipe)
         _warn_of_other_tokenizer(recipe, inputs.tokenizer)
         # from here on it is unfinished again, whatever it was before
         (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
@@ -188,7 +205,24 @@ def _take_over(
         return -1 if found is None else checkpoint.saved(out).index(found)
 
     (number,) = ranks.sum([ranks.together(first if ranks.first else lambda: 0)])
+    _refuse_other_place(out, ranks=ranks)
     return None if number < 0 else checkpoint.saved(out)[int(number)]
+
+
+def _refuse_other_place(out: Path, *, ranks: Ranks) -> None:
+    """Refuse ranks that write elsewhere: a checkpoint would lack their parts.
+
+    Raises:
+        TrainingError: on every rank, naming those whose `out` is another directory.
+    """
+    if ranks.alone:
+        return
+    sign = out / ".meeting"
+    ranks.together(lambda: write_text_atomically(sign, uuid.uuid4().hex) if ranks.first else None)
+    seen = ranks.together(lambda: sign.read_text(encoding="utf-8") if sign.is_file() else "")
+    ranks.refuse_difference({"the directory at --out (which all must share)": seen})
+    if ranks.first:
+        sign.unlink()
 
 
 def build_parts(
@@ -225,20 +259,13 @@ def build_parts(
             f"train.tokens_per_step asks for {accumulation} micro-batches",
             remedy="raise train.micro_batch_rows or lower train.tokens_per_step",
         )
-    model.attention_kind = attention_kind(
-        model, row_tokens=recipe.stream.row_tokens, numerics=numerics
-    )
+    if isinstance(model, Decoder):
+        model.attention_kind = attention_kind(
+            model, row_tokens=recipe.stream.row_tokens, numerics=numerics
+        )
     model.checkpointing = recipe.train.checkpointing
     shards = TokenShards(tokens, split="train")
-    stream = TextStream(
-        shards,
-        settings=recipe.stream,
-        rows=recipe.train.micro_batch_rows,
-        eos=words.eos_id,
-        seed=recipe.train.seed,
-        rank=ranks.rank,
-        ranks=ranks.count,
-    )
+    kind = KINDS[recipe.objective.kind]
     family = find_family(recipe.model.family)
     patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
@@ -255,16 +282,16 @@ def build_parts(
         model=model,
         objective=objective,
         placement=placement,
-        stream=stream,
+        stream=kind.stream(recipe, shards, words, ranks),
         optimisers=make_optimisers(model, settings=recipe.optim),
         schedule=recipe.schedule,
         clip=recipe.optim.clip,
-        evaluators=_evaluators(recipe, tokens, words),
-        weights={"next_token": 1.0},
+        evaluators=kind.looks(recipe, tokens, words),
+        weights=kind.terms,
         micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=model.flops_per_token(row_tokens=recipe.stream.row_tokens),
-        tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes,
+        tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes if kind.whole_text else None,
         frozen=frozen,
     )
 
@@ -338,16 +365,6 @@ def _state_bytes(optimiser: torch.optim.Optimizer) -> int:
     numbers = 1 if isinstance(optimiser, Muon) else 2
     groups = optimiser.param_groups
     return 4 * numbers * sum(p.numel() for group in groups for p in group["params"])
-
-
-def _evaluators(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
-    valid = TokenShards(tokens, split="valid")
-    looks: list[Evaluator] = []
-    if recipe.evaluate.valid_documents and valid.documents:
-        looks.append(bits_per_byte(valid, words=words, limit=recipe.evaluate.valid_documents))
-    if recipe.evaluate.prompts:
-        looks.append(samples(recipe.evaluate, words=words, seed=recipe.train.seed))
-    return looks
 
 
 def _threads() -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from minna.models import Decoder
-from minna.recipe.schema import EvaluateSettings
+from minna.recipe.schema import EvaluateSettings, Recipe
 from minna.runtime.generate import GenerateSettings, generate
 from minna.runtime.load import LoadedModel
 from minna.runtime.sampling import Sampling
@@ -16,6 +17,17 @@ from minna.runtime.score import score_documents
 from minna.streams import TokenShards
 from minna.tokenizer.load import Tokenizer
 from minna.train.protocols import Evaluation, Evaluator
+
+
+def looks(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
+    """Return the looks a recipe asks for."""
+    valid = TokenShards(tokens, split="valid")
+    found: list[Evaluator] = []
+    if recipe.evaluate.valid_documents and valid.documents:
+        found.append(bits_per_byte(valid, words=words, limit=recipe.evaluate.valid_documents))
+    if recipe.evaluate.prompts:
+        found.append(samples(recipe.evaluate, words=words, seed=recipe.train.seed))
+    return found
 
 
 def bits_per_byte(valid: TokenShards, *, words: Tokenizer, limit: int) -> Evaluator:

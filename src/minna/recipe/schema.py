@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from minna.console import warn
 from minna.errors import UsageError, nearest
-from minna.models.family import FAMILIES, Gpt2Shape, GptNeoXShape, ModelShape, Qwen3Shape
-from minna.objectives import CausalLMSettings
+from minna.models.family import FAMILIES, ModelShape, Shape
+from minna.objectives import CausalLMSettings, MaskedLMSettings
+from minna.recipe.init import completed
 from minna.settings import Shelf, merge, with_overrides
-from minna.streams import TextStreamSettings
+from minna.streams import MaskedStreamSettings, TextStreamSettings
 from minna.tokenizer.settings import (
     AnyTokenizerSettings,
     BaseTokenizerSettings,
@@ -38,7 +39,8 @@ class InitSettings:
     """Where weights come from when the run has no checkpoint of its own.
 
     Attributes:
-        from_: a model dir of the same family and shape (`from` in TOML); "" draws them at random.
+        from_: a model dir (`from` in TOML), ours or any of a family known here; what [model] leaves
+            out is read from its config.json. "" draws weights at random.
     """
 
     from_: Annotated[str, Field(alias="from")] = ""
@@ -62,6 +64,28 @@ class EvaluateSettings:
     top_p: float = Field(default=0.9, gt=0, le=1)
 
 
+def _kind_or(default: str) -> Discriminator:
+    """Tell the classes of a section apart by `kind`, which may be left out for the usual one."""
+
+    def kind(settings: Any) -> str:
+        if isinstance(settings, dict):
+            return cast("dict[str, str]", settings).get("kind", default)
+        return getattr(settings, "kind", default)
+
+    return Discriminator(kind)
+
+
+StreamSettings = Annotated[
+    Annotated[TextStreamSettings, Tag("text")] | Annotated[MaskedStreamSettings, Tag("masked")],
+    _kind_or("text"),
+]
+ObjectiveSettings = Annotated[
+    Annotated[CausalLMSettings, Tag("causal_lm")] | Annotated[MaskedLMSettings, Tag("masked_lm")],
+    _kind_or("causal_lm"),
+]
+_STREAM_OF = {"causal_lm": "text", "masked_lm": "masked"}
+
+
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class Recipe:
     """A model and everything that is needed to train it.
@@ -76,8 +100,8 @@ class Recipe:
     licence: str = "apache-2.0"
     tokenizer: AnyTokenizerSettings
     model: ModelShape
-    stream: TextStreamSettings
-    objective: CausalLMSettings = CausalLMSettings()
+    stream: StreamSettings
+    objective: ObjectiveSettings = CausalLMSettings()
     optim: OptimSettings
     schedule: Schedule
     train: TrainSettings
@@ -89,9 +113,9 @@ class Recipe:
 # Which classes a section may be, for naming the nearest key.
 _SECTIONS: dict[str, tuple[type, ...]] = {
     "tokenizer": (TokenizerSettings, BaseTokenizerSettings),
-    "model": (Gpt2Shape, GptNeoXShape, Qwen3Shape),
-    "stream": (TextStreamSettings,),
-    "objective": (CausalLMSettings,),
+    "model": get_args(Shape),
+    "stream": (TextStreamSettings, MaskedStreamSettings),
+    "objective": (CausalLMSettings, MaskedLMSettings),
     "optim": (AdamWSettings, MuonSettings),
     "schedule": (Cosine, Linear, StableDecay),
     "train": (TrainSettings,),
@@ -124,7 +148,7 @@ def load(name: str, *, overrides: Iterable[str] = ()) -> Recipe:
             )
         content = merge(parent, content)
     example = "train.steps=200 optim.lr=3e-4"
-    return check(with_overrides(content, overrides, example=example))
+    return check(completed(with_overrides(content, overrides, example=example)))
 
 
 def check(content: Mapping[str, Any]) -> Recipe:
@@ -163,7 +187,18 @@ def to_toml(recipe: Recipe) -> str:
 
 def _explain(item: Any) -> str:
     """Say one pydantic error with the key's path as the user wrote it."""
-    tags = {*FAMILIES, "adamw", "muon", "cosine", "linear", "stable_decay", "trained", "base"}
+    tags = {
+        *FAMILIES,
+        *_STREAM_OF,
+        *_STREAM_OF.values(),
+        "adamw",
+        "muon",
+        "cosine",
+        "linear",
+        "stable_decay",
+        "trained",
+        "base",
+    }
     path = [str(part) for part in item["loc"] if part not in tags]
     where = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -182,6 +217,18 @@ def _check_across(recipe: Recipe) -> None:
             f"stream.row_tokens {recipe.stream.row_tokens} exceeds model.context "
             f"{recipe.model.context}",
             remedy="shorten the rows or lengthen the context",
+        )
+    learns, told = FAMILIES[recipe.model.family].objective, recipe.objective.kind
+    if learns != told:
+        raise UsageError(
+            f"model.family {recipe.model.family} learns by {learns}, and objective.kind is {told}",
+            remedy=f'write kind = "{learns}" in [objective]',
+        )
+    if recipe.stream.kind != _STREAM_OF[told]:
+        raise UsageError(
+            f"objective {told} reads a stream of kind {_STREAM_OF[told]!r}, not "
+            f"{recipe.stream.kind!r}",
+            remedy=f'write kind = "{_STREAM_OF[told]}" in [stream]',
         )
     check_step_tokens(recipe, ranks=1)
 

@@ -122,7 +122,12 @@ def load_model(
     if not path.is_dir():
         raise ArtifactError(f"{path} is not a directory", remedy="give the path of a model dir")
     config = read_json(path / "config.json")
-    family = _family_of(config, path)
+    family = family_of(config, path)
+    if family.objective != "causal_lm":
+        raise ArtifactError(
+            f"{path} is a masked language model ({family.name}): it fills gaps and does not go on",
+            remedy="minna generate fills [MASK] with it; evaluation asks causal models",
+        )
     warn_misspelt(config, family)
     place = choose_device(device)
     check_dtype(dtype, layout=layout)
@@ -275,7 +280,12 @@ def warn_misspelt(config: dict[str, Any], family: Family) -> None:
             warn(f"config.json: {key!r} is not read by {family.name}; did you mean {close[0]!r}?")
 
 
-def _family_of(config: dict[str, Any], path: Path) -> Family:
+def family_of(config: dict[str, Any], path: Path) -> Family:
+    """Return the family of a config.json.
+
+    Raises:
+        ArtifactError: its model_type is of none.
+    """
     kind: Any = config.get("model_type")
     for family in FAMILIES.values():
         if family.model_type == kind:

@@ -22,7 +22,7 @@ from minna.console import say
 from minna.corpus import build_corpus
 from minna.errors import ArtifactError
 from minna.evaluate.documents import held_out, nats_of
-from minna.models import build
+from minna.models import Decoder, build
 from minna.runtime.load import LoadedModel
 from minna.speedrun.chart import line_chart
 from minna.speedrun.machine import fit, look
@@ -126,6 +126,7 @@ def _text(track: Track, *, recipe: recipes.Recipe, call: Call, out: Path) -> tup
 def _final_model(run: Path, *, recipe: recipes.Recipe, tokenizer: Path, device: str) -> LoadedModel:
     words = load_tokenizer(tokenizer)
     decoder = build(recipe.model, vocab=words.vocab_size)
+    assert isinstance(decoder, Decoder), "recipe_of lets no other in"
     decoder.load_state_dict(checkpoint.load_model_state(checkpoint.saved(run)[-1]))
     decoder = decoder.to(device).eval().requires_grad_(requires_grad=False)
     return LoadedModel(decoder=decoder, tokenizer=words, config={}, generation={})

@@ -135,7 +135,8 @@ def recipe_of(track: Track, *, name: str | None, overrides: tuple[str, ...]) -> 
     """Return the recipe of a run: the one named or the track's own, for the track's time.
 
     Raises:
-        UsageError: no such recipe, a bad override, or one of what the track fixes.
+        UsageError: no such recipe, a bad override, one of what the track fixes, or a recipe whose
+            loss says no bits per byte.
     """
     for word in overrides:
         key = word.partition("=")[0]
@@ -155,7 +156,13 @@ def recipe_of(track: Track, *, name: str | None, overrides: tuple[str, ...]) -> 
         f"train.minutes={track.minutes}",
         f"train.device={track.machine.device}",
     )
-    return recipes.load(name, overrides=fixed)
+    chosen = recipes.load(name, overrides=fixed)
+    if chosen.objective.kind != "causal_lm":
+        raise UsageError(
+            f"recipe {chosen.name} learns by {chosen.objective.kind}, which gives no bits per byte",
+            remedy="race with a recipe that pays for every token (causal_lm)",
+        )
+    return chosen
 
 
 def _checked(kind: Any, content: dict[str, Any], where: str) -> Any:

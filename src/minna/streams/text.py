@@ -42,6 +42,8 @@ POOL_DOCUMENTS = 1 << 22
 
 _Int64 = npt.NDArray[np.int64]
 _Pass = tuple[Shard, int]
+Place = tuple[int, int, int]
+"""Epoch, pool of the epoch, row of the pool."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -109,9 +111,16 @@ class TextStream:
         return self
 
     def __next__(self) -> dict[str, Tensor]:
-        windows = [self._next_window() for _ in range(self.rows * self.ranks)]
+        return self._batch(np.stack([window for _, window in self.next_windows()]))
+
+    def next_windows(self) -> list[tuple[Place, npt.NDArray[np.int64]]]:
+        """Return the next rows of this rank, [S + 1] tokens each, and where they stand."""
+        windows: list[tuple[Place, _Ribbon]] = []
+        for _ in range(self.rows * self.ranks):
+            ribbon, row = self._next_window()
+            windows.append(((self.epoch, self.pool, row), ribbon))
         mine = windows[self.rank * self.rows : (self.rank + 1) * self.rows]
-        return self._batch(np.stack([ribbon.window(row) for ribbon, row in mine]))
+        return [(place, ribbon.window(place[2])) for place, ribbon in mine]
 
     def _batch(self, window: npt.NDArray[np.int64]) -> dict[str, Tensor]:
         """Turn [B, S + 1] tokens into inputs and targets; segments when documents are apart."""

@@ -18,7 +18,7 @@ from minna import artifact
 from minna.artifact.atomic import Draft
 from minna.artifact.files import replace_file, write_text_atomically
 from minna.console import say, warn
-from minna.errors import DataError
+from minna.errors import DataError, UsageError
 from minna.tokenizer.export import export_tokenizer
 from minna.tokenizer.languages import (
     covered_characters,
@@ -29,7 +29,14 @@ from minna.tokenizer.languages import (
 from minna.tokenizer.match import LINES, Match, measure_match
 from minna.tokenizer.proto import SCORE_STEP, snap_scores
 from minna.tokenizer.sample import MAX_LINE_BYTES, Sample, draw_sample
-from minna.tokenizer.settings import RUN, SPACE, SPECIALS, TokenizerSettings
+from minna.tokenizer.settings import (
+    RUN,
+    SPACE,
+    SPECIALS,
+    AnyTokenizerSettings,
+    BaseTokenizerSettings,
+    TokenizerSettings,
+)
 from minna.units import format_bytes
 
 __all__ = ["TokenizerSettings", "train_model", "train_tokenizer"]
@@ -42,15 +49,21 @@ _TOO_LARGE = re.compile(r"Vocabulary size too high .*value <= (\d+)")
 _TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
-def train_tokenizer(corpus: Path, *, out: Path, settings: TokenizerSettings) -> Path:
+def train_tokenizer(corpus: Path, *, out: Path, settings: AnyTokenizerSettings) -> Path:
     """Train on the split "train" of `corpus` and write the tokenizer directory `out`.
 
     Raises:
+        UsageError: the settings say that there is nothing to train.
         DataError: an empty split, a language that is not there, a vocabulary the text cannot fill
             or too small for its characters, or (never seen) a BPE export whose ids differ from
             SentencePiece's.
         ArtifactError: `corpus` is not a corpus, or `out` holds something else.
     """
+    if isinstance(settings, BaseTokenizerSettings):
+        raise UsageError(
+            "the recipe takes the tokenizer of the model it goes on from (tokenizer.kind is base)",
+            remedy="give `minna train` that model dir as init.from; there is nothing to train",
+        )
     parent = artifact.parent_of(corpus, role="corpus", kind="corpus")
     values = dataclasses.asdict(settings)
     if artifact.unchanged(out, key=artifact.key_of("tokenizer", settings=values, parents=[parent])):

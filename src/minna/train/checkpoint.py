@@ -12,6 +12,7 @@ import base64
 import contextlib
 import functools
 import json
+import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from minna import artifact
-from minna.artifact.atomic import draft_of
+from minna.artifact.atomic import draft_of, recover
 from minna.artifact.files import write_text_atomically
 from minna.artifact.manifest import library_versions, source_commit
 from minna.artifact.verify import verify
@@ -83,7 +84,8 @@ class Saver:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.wait()
-        self._thread.shutdown(wait=kind is None, cancel_futures=True)
+        # also after an error: what is being written may be the last good state
+        self._thread.shutdown(wait=True)
 
     def save(self, progress: Progress) -> None:
         """Write checkpoints/step-N, then drop all but the newest; every rank calls this.
@@ -143,9 +145,28 @@ class Saver:
         Later ones go first, so that they can never push out a good one.
         """
         for later in [path for path in saved(self.run) if path.name > newest.name]:
-            shutil.rmtree(later)
+            _remove(later)
         for old in saved(self.run)[: -self.keep]:
-            shutil.rmtree(old)
+            _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint: first its name, so that a kill leaves no half of one."""
+    dropped = checkpoint.with_name(f".{checkpoint.name}.dropped")
+    os.replace(checkpoint, dropped)
+    shutil.rmtree(dropped)
+    checkpoint.with_name(f".{checkpoint.name}.lock").unlink(missing_ok=True)
+
+
+def clear_leftovers(run: Path) -> None:
+    """Remove what kills in the middle of a save left; the caller holds the run (`sole_user`)."""
+    folder = run / "checkpoints"
+    for old in folder.glob(".step-*.old"):
+        recover(folder / old.name.removeprefix(".").removesuffix(".old"))
+    for left in (*folder.glob(".step-*.partial"), *folder.glob(".step-*.dropped")):
+        shutil.rmtree(left)
+    for file in (*folder.glob(".step-*.lock"), *run.glob(".*.tmp")):
+        file.unlink()
 
 
 def _open(out: Path, *, step: int, stack: contextlib.ExitStack) -> None:

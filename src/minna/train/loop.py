@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import signal
 import time
 from collections.abc import Generator
@@ -105,12 +106,19 @@ class TrainSettings:
 
 
 class _StopSignal:
-    """Set by the first Ctrl-C or SIGTERM; a second one stops at once."""
+    """Set by the first Ctrl-C or SIGTERM; a second one stops at once.
+
+    Not under torchrun: it passes on what the terminal or SLURM has sent to every process already,
+    so a second one is always there; it ends what lasts longer than its own patience (30 s).
+    """
 
     def __init__(self) -> None:
         self.received = False
+        self.told_twice = "TORCHELASTIC_RUN_ID" in os.environ
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.received and self.told_twice:
+            return
         if self.received:
             raise KeyboardInterrupt
         self.received = True
@@ -208,11 +216,11 @@ def train(  # noqa: PLR0915 - the loop is one function that reads from top to bo
         when=_when_to_save(settings, ranks=ranks, numerics=numerics),
     )
     with (
+        watching(run, rank=ranks.rank, seconds=settings.hang_seconds) as alive,
         saver,
         stop_signals() as stop,
         log_of(run, step=now.step, ranks=ranks) as log,
         progress_display() as bar,
-        watching(run, rank=ranks.rank, seconds=settings.hang_seconds) as alive,
     ):
         unit, whole = ("steps", budget.steps) if budget.seconds is None else ("%", 100)
         task = bar.add_task(f"training ({unit})", total=whole, note="")
@@ -321,7 +329,7 @@ class _Meter:
         peak = self.numerics.peak * self.parts.placement.ranks.count
         return {
             "loss": result.loss,
-            "bits_per_byte": result.loss / math.log(2) * self.parts.tokens_per_byte,
+            **self._quality(result.loss),
             "gradient_norm": result.gradient_norm,
             "lr_scale": result.lr_scale,
             "tokens": float(now.tokens),
@@ -331,10 +339,17 @@ class _Meter:
             **result.figures,
         }
 
+    def _quality(self, loss: float) -> dict[str, float]:
+        if self.parts.tokens_per_byte is None:
+            return {"perplexity": math.exp(min(loss, 50))}
+        return {"bits_per_byte": loss / math.log(2) * self.parts.tokens_per_byte}
+
 
 def _note(figures: dict[str, Any]) -> str:
+    bits = figures.get("bits_per_byte")
+    quality = f"perplexity {figures['perplexity']:.2f}" if bits is None else f"{bits:.3f} bits/byte"
     return (
-        f"loss {figures['loss']:.3f}  {figures['bits_per_byte']:.3f} bits/byte  "
+        f"loss {figures['loss']:.3f}  {quality}  "
         f"{format_count(figures['tokens_per_second'])} tokens/s  "
         f"{figures['share_of_peak']:.0%} of peak"
     )

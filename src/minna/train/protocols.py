@@ -128,7 +128,8 @@ class Parts:
         placement: how the ranks of the run share the model (`parallel.py`).
         weights: weight of each term of the objective in the loss.
         flops_per_token: of forward and backward.
-        tokens_per_byte: of the training text, to turn nats per token into bits per byte.
+        tokens_per_byte: of the training text, to turn nats per token into bits per byte; None where
+            the loss does not pay for every token, and perplexity is what it says.
         frozen: names of parameters that must not change.
     """
 
@@ -144,5 +145,5 @@ class Parts:
     micro_batch_tokens: int
     accumulation: int
     flops_per_token: int
-    tokens_per_byte: float
+    tokens_per_byte: float | None
     frozen: Sequence[str] = ()

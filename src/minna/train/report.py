@@ -51,23 +51,29 @@ def _facts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tup
         ("of matrix peak", f"{shares[len(shares) // 2]:.0%}"),
     ]
     if valid:
-        facts.append(("held-out bits/byte", f"{valid[-1]['bits_per_byte']:.3f}"))
+        field, words = _quality(valid)
+        facts.append((f"held-out {words}", f"{valid[-1][field]:.3f}"))
     return facts
 
 
 def _charts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tuple[str, str]]:
     if not train:
         return []
-    curves = {
-        "training": _curve(train, "bits_per_byte"),
-        "held out": _curve(valid, "bits_per_byte"),
-    }
+    field, words = _quality(train)
+    curves = {"training": _curve(train, field), "held out": _curve(valid, field)}
     return [
-        ("Bits per byte", draw(curves, label="bits per byte")),
+        (words.capitalize(), draw(curves, label=words)),
         ("Speed", draw({"tokens/s": _curve(train, "tokens_per_second")}, label="tokens/s")),
         ("Gradient norm", draw({"norm": _curve(train, "gradient_norm")}, label="norm")),
         ("Learning rate", draw({"scale": _curve(train, "lr_scale")}, label="share of peak rate")),
     ]
+
+
+def _quality(entries: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return the field that says how good a model is, and its name in words."""
+    if "bits_per_byte" in entries[0]:
+        return "bits_per_byte", "bits per byte"
+    return "perplexity", "perplexity"
 
 
 def _curve(entries: list[dict[str, Any]], field: str) -> tuple[list[float], list[float]]:
