@@ -174,9 +174,9 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
     from minna.recipe.build import attention_kind
     from minna.runtime.load import load_model
     from minna.train.optim import AdamWSettings, make_optimisers
-    from minna.train.precision import compile_or_fall_back, decide
     from minna.train.parallel import Whole
-from minna.train.protocols import Parts
+    from minna.train.precision import compile_or_fall_back, decide
+    from minna.train.protocols import Parts
     from minna.train.schedule import Cosine
 
     batches = read_batches(options)
