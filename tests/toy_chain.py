@@ -18,7 +18,14 @@ from safetensors.torch import save_file
 from minna import artifact
 from minna.corpus import BuildSettings, build_corpus
 from minna.models import Decoder, find_family
-from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.models.family import (
+    Gpt2Shape,
+    GptNeoXShape,
+    LlamaShape,
+    Qwen2Shape,
+    Qwen3Shape,
+    QwenShape,
+)
 from minna.tokenizer import TokenizerSettings, load_tokenizer, train_tokenizer
 
 PLACES = ["東京", "京都", "学校", "公園", "図書館", "駅", "海", "山", "北海道", "喫茶店"]
@@ -29,6 +36,9 @@ TIMES = ["昨日", "毎朝", "来週の月曜日", "3時に", "いつも", "夜"
 SHAPES = {
     "gpt_neox": GptNeoXShape(layers=2, width=32, heads=2, ffn=64, context=64, tied=True),
     "gpt2": Gpt2Shape(layers=2, width=32, heads=2, ffn=64, context=64),
+    "llama": LlamaShape(layers=2, width=32, heads=4, kv_heads=2, ffn=64, context=64),
+    "qwen": QwenShape(layers=2, width=32, heads=4, ffn=64, context=64),
+    "qwen2": Qwen2Shape(layers=2, width=32, heads=4, kv_heads=2, ffn=64, context=64),
     "qwen3": Qwen3Shape(layers=2, width=32, heads=4, kv_heads=2, head_dim=16, ffn=64, context=64),
 }
 

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from minna.models import build
-from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape, find_family
+from minna.models.family import (
+    Gpt2Shape,
+    GptNeoXShape,
+    LlamaShape,
+    Qwen2Shape,
+    Qwen3Shape,
+    QwenShape,
+    find_family,
+)
 from minna.objectives import CausalLM
 from minna.streams.shards import Shard
 from minna.streams.text import TextStream, TextStreamSettings
@@ -59,6 +67,9 @@ def toy_parts(
     shape = {
         "gpt_neox": lambda: GptNeoXShape(**size, dropout=dropout),
         "gpt2": lambda: Gpt2Shape(**size, dropout=dropout),
+        "llama": lambda: LlamaShape(**size, kv_heads=1),
+        "qwen": lambda: QwenShape(**size),
+        "qwen2": lambda: Qwen2Shape(**size, kv_heads=1),
         "qwen3": lambda: Qwen3Shape(**size, kv_heads=1),
     }[family]()
     model = build(shape, vocab=VOCAB)

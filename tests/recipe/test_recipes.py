@@ -26,6 +26,9 @@ SIZES = {
     "japanese-gpt-neox-3.6b": 3_607_245_312,
     "bilingual-gpt-neox-4b": 3_796_120_064,
     "bilingual-gpt-neox-4b-8k": 3_796_120_064,
+    "youri-7b": 6_738_415_616,
+    "nekomata-7b": 7_721_324_544,
+    "nekomata-14b": 14_167_290_880,
     # 110,028,288 without the head's own 768 x 768 matrix, norm and bias
     "japanese-roberta-base": 110_028_288 + 768 * 769 + 2 * 768 + 32_000,
 }
@@ -41,6 +44,9 @@ TOKENS = {
     "japanese-gpt-neox-3.6b": 312.5,
     "bilingual-gpt-neox-4b": 524.0,
     "bilingual-gpt-neox-4b-8k": 1.5,
+    "youri-7b": 40.0,
+    "nekomata-7b": 30.0,
+    "nekomata-14b": 66.0,
 }
 # Published: micro-steps, warm-up in micro-steps, accumulation, rows a GPU, peak rate.
 MICRO_STEPS = {

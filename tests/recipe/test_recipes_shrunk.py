@@ -13,6 +13,7 @@ import json
 import pytest
 import torch
 from tests.corpus.made_corpora import english, row, write_corpus
+from tests.models.qwen_reference import qwen_logits
 from tests.toy_chain import sentences
 
 from minna import recipe
@@ -20,6 +21,8 @@ from minna.export import export_run
 from minna.recipe import resolved
 from minna.runtime.generate import GenerateSettings, generate
 from minna.runtime.load import load_model
+from minna.runtime.weights import read_json, read_weights
+from minna.tokenizer import TokenizerSettings
 from minna.tokenizer.train import train_tokenizer
 
 WIDTH, CONTEXT, PADDING = 32, 32, 12  # a context of 1,024 becomes one of 32, 8,192 one of 256
@@ -48,6 +51,8 @@ def inputs(tmp_path_factory):
     corpus = write_corpus(folder / "corpus", [*rows, *english(100)], file_rows=1000)
 
     def tokenizer_of(settings):
+        if settings.kind == "base":  # any: what counts is that it is taken
+            settings = TokenizerSettings()
         size = 420 if settings.byte_fallback else 200
         small = dataclasses.replace(settings, vocab_size=size)
         name = hashlib.sha256(repr(small).encode()).hexdigest()[:8]
@@ -64,8 +69,10 @@ def shrink(name, *, vocab, more=()):
     # rows of the embedding that no token has, where the released model has them
     padded = vocab + (PADDING if whole.model.vocab not in (None, whole.tokenizer.vocab_size) else 0)
     context = max(CONTEXT, whole.model.context * CONTEXT // 1024)
-    if whole.model.family == "qwen3" and whole.model.kv_heads not in (None, whole.model.heads):
-        more = (*more, "model.kv_heads=1")  # both heads share it
+    kv_heads = getattr(whole.model, "kv_heads", None)
+    if kv_heads is not None:
+        shared = kv_heads != whole.model.heads  # by both heads
+        more = (*more, f"model.kv_heads={1 if shared else 2}")
     overrides = [
         *SMALL,
         f"model.ffn={round(WIDTH * ratio)}",
@@ -79,7 +86,11 @@ def shrink(name, *, vocab, more=()):
     return recipe.load(name, overrides=overrides)
 
 
-def logits_in_transformers(folder, ids):
+def logits_elsewhere(folder, ids):
+    """Of transformers; of the reference written in tests/models where it has no such model."""
+    config = read_json(folder / "config.json")
+    if config["model_type"] == "qwen":
+        return qwen_logits(read_weights(folder), config, torch.tensor(ids)).float()
     from transformers import AutoModelForCausalLM
 
     peer = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -100,7 +111,13 @@ def test_a_shrunk_recipe_trains_exports_loads_in_transformers_and_continues_text
     tokenizer, vocab = tokenizer_of(whole.tokenizer)
     more = ()
     if whole.init.from_:
-        base = shrink(whole.init.from_, vocab=vocab)
+        # a recipe of ours, or a model from elsewhere: then random weights of the same shape
+        ours = whole.init.from_ in recipe.names()
+        base = (
+            shrink(whole.init.from_, vocab=vocab)
+            if ours
+            else shrink(name, vocab=vocab, more=("init.from=",))
+        )
         recipe.run_recipe(base, corpus=corpus, tokenizer=tokenizer, out=tmp_path / "base-run")
         export_run(tmp_path / "base-run", out=tmp_path / "base")
         more = (f"init.from={(tmp_path / 'base').as_posix()}",)
@@ -115,12 +132,12 @@ def test_a_shrunk_recipe_trains_exports_loads_in_transformers_and_continues_text
     assert any(json.loads(line)["event"] == "evaluate" for line in log)
     model = export_run(tmp_path / "run", out=tmp_path / "model")
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    later = whole.tokenizer.specials in ("rinna-44k", "rinna-neox")
+    later = getattr(whole.tokenizer, "specials", "minna") in ("rinna-44k", "rinna-neox")
     assert (config["bos_token_id"], config["eos_token_id"]) == ((2, 3) if later else (1, 2))
     ours = load_model(model, device="cpu", dtype="fp32", layout="plain")
     ids = ours.tokenizer.encode("昨日、猫は図書館で走っている。")[: small.model.context]
     mine = ours.decoder.logits(ours.decoder(torch.tensor([ids])))[0]
-    torch.testing.assert_close(mine, logits_in_transformers(model, ids), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, logits_elsewhere(model, ids), rtol=1e-4, atol=1e-5)
     assert mine.shape[-1] == small.model.vocab
     (answer,) = generate(ours, ["私は"], settings=GenerateSettings(max_new_tokens=6))
     assert 0 < len(answer.ids) <= 6

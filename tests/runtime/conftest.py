@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from minna.models import Decoder, find_family
-from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.models.family import Gpt2Shape, GptNeoXShape, LlamaShape, Qwen2Shape, Qwen3Shape
 from minna.native.build import library, switched_off, why_not
 
 TEXT = """吾輩は猫である。名前はまだ無い。
@@ -25,6 +25,8 @@ The quick brown fox jumps over the lazy dog.
 SHAPES = {
     "gpt2": Gpt2Shape(layers=2, width=32, heads=2, ffn=64, context=96, dropout=0.0),
     "gpt_neox": GptNeoXShape(layers=2, width=48, heads=3, ffn=96, context=96),
+    "llama": LlamaShape(layers=2, width=48, heads=4, kv_heads=2, ffn=64, context=96),
+    "qwen2": Qwen2Shape(layers=2, width=48, heads=4, kv_heads=1, ffn=64, context=96),
     "qwen3": Qwen3Shape(layers=2, width=40, heads=4, kv_heads=2, head_dim=16, ffn=64, context=96),
 }
 PADDED_ROWS = 19
