@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -149,10 +150,15 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     done = 0
     for line in commands("README.md"):
         command = line.replace(".venv/bin/", "")
-        if not command.startswith("minna ") or "quickstart" in command:
-            continue
         for old, new in replaced.items():
             command = command.replace(old, new)
+        if command.startswith("torchrun"):
+            start_ranks(
+                re.sub(r" train\.steps=\d+", "", command) + f" {small} train.micro_batch_rows=4"
+            )
+            continue
+        if not command.startswith("minna ") or "quickstart" in command:
+            continue
         if command.startswith("minna train"):
             command = re.sub(r" train\.steps=\d+", "", command) + " " + small
         status, out, err = run(command, monkeypatch, capsys)
@@ -162,6 +168,17 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     assert done >= 20
     text = run("minna corpus cat build/aozora --limit 1", monkeypatch, capsys)[1]
     assert "吾輩は猫である。" in text and "底本" not in text
+
+
+def start_ranks(command):
+    arguments = [sys.executable, "-m", "torch.distributed.run", *command.split()[1:]]
+    environment = {**os.environ, "MINNA_ALLOCATOR": "system", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT / "src"), environment.get("PYTHONPATH", "")]
+    )
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("trained:") == 1
 
 
 @pytest.mark.full

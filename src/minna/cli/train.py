@@ -17,7 +17,9 @@ def train(
     ] = None,
     *,
     corpus: Annotated[Path | None, typer.Option(help="The corpus directory.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer directory.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer directory (left out: init.from's).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory; goes on with what is there.")
     ] = None,
@@ -35,22 +37,29 @@ def train(
     if dry_run:
         _dry_run(recipe, overrides or [], corpus=corpus, tokenizer=tokenizer, as_json=as_json)
         return
+    from minna import recipe as recipes
     from minna.errors import UsageError
 
-    needed = {"--corpus": corpus, "--tokenizer": tokenizer, "--out": out}
-    missing = [name for name, given in needed.items() if given is None]
-    if corpus is None or tokenizer is None or out is None:
+    if corpus is None or out is None:
+        missing = " and ".join(
+            name for name, given in (("--corpus", corpus), ("--out", out)) if given is None
+        )
         raise UsageError(
-            f"training needs {', '.join(missing)}",
+            f"training needs {missing}",
             remedy="give it, or --dry-run to see what would be trained",
         )
     from minna.train.allocator import restart_tuned
 
     restart_tuned()
     from minna import artifact
-    from minna import recipe as recipes
 
     chosen = recipes.load(recipe, overrides=overrides or [])
+    if tokenizer is None and chosen.tokenizer.kind != "base":
+        raise UsageError(
+            "training needs --tokenizer",
+            remedy="give it, or --dry-run to see what would be trained",
+        )
+    tokenizer = tokenizer or out / recipes.OWN_TOKENIZER
     run = recipes.run_recipe(chosen, corpus=corpus, tokenizer=tokenizer, out=out)
     counts = artifact.read_manifest(run, kind="run").counts
     result = {"run": str(run), **{name: count.value for name, count in counts.items()}}

@@ -29,17 +29,11 @@ from minna.models import Decoder, find_family
 from minna.models.encoder import Encoder
 from minna.models.family import build
 from minna.recipe import load
+from minna.tokenizer.adopt import FILES
 from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train.checkpoint import load_model_state
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "tokenizer.model",
-    "match.json",
-)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -81,7 +75,7 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     model.load_state_dict(load_model_state(run / last))
     with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
         write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
-        for name in _TOKENIZER_FILES:
+        for name in FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
         parameters = sum(p.numel() for p in model.parameters())

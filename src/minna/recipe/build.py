@@ -6,6 +6,7 @@ The only file that knows every room of training. The loop below it knows none.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -38,6 +39,7 @@ from minna.recipe.init import initialise, refuse_other_shape
 from minna.recipe.kinds import KINDS
 from minna.recipe.schema import Recipe, check, check_step_tokens, resolved, to_toml
 from minna.streams import TokenShards, write_tokens
+from minna.tokenizer.adopt import adopt_tokenizer
 from minna.tokenizer.load import load_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
@@ -69,6 +71,8 @@ _FREE = {
 }
 _HOPED_SHARE = 0.3
 _INPUTS = "inputs.json"
+OWN_TOKENIZER = "tokenizer"
+"""Where a run keeps the tokenizer of the model it goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,8 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
 
 def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ranks) -> Path:
     """Train on one of the ranks: what only one may do (checks, files), the first one does."""
+    if tokenizer == out / OWN_TOKENIZER and recipe.init.from_:
+        ranks.together(functools.partial(_adopt, recipe, out) if ranks.first else lambda: None)
     inputs = ranks.together(
         lambda: _Inputs(
             corpus=corpus, tokenizer=tokenizer, parents=_parents(recipe, corpus, tokenizer)
@@ -164,6 +170,12 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
         if not spent:
             raise KeyboardInterrupt
     return out
+
+
+def _adopt(recipe: Recipe, out: Path) -> None:
+    """Copy the tokenizer of `init.from` into the run."""
+    _refuse_other_kind(out)
+    adopt_tokenizer(Path(recipe.init.from_), out=out / OWN_TOKENIZER)
 
 
 def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Parent]:
@@ -386,7 +398,7 @@ def _refuse_other_kind(out: Path) -> None:
     if not out.exists() or (out / "recipe.toml").is_file():
         return
     inside = [path.name for path in out.iterdir() if not path.name.startswith(".")]
-    if inside and inside != ["tokens"]:
+    if set(inside) - {"tokens", OWN_TOKENIZER}:
         raise ArtifactError(
             f"{out} exists and is not a run (it holds {', '.join(sorted(inside)[:4])})",
             remedy="choose another --out",
