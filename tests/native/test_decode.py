@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as some
 
 from minna.models import Decoder, DecoderConfig
+from minna.models.decoder import RotaryBands
 from minna.native.build import SWITCH, switched_off, why_not
 from minna.native.linear import NativeLinear, decode_library
 from minna.native.quantise import GROUP, QuantisedLinear, quantise
@@ -104,10 +105,12 @@ configs = some.builds(
     positions=some.sampled_from(["learned", "rotary"]),
     rotary_fraction=some.sampled_from([1.0, 0.5]),
     rotary_scaling=some.sampled_from([1.0, 4.0]),
+    rotary_bands=some.sampled_from([None, RotaryBands(low=0.3, high=2.0, context=12)]),
     activation=some.sampled_from(["gelu", "gelu_tanh", "silu"]),
     mlp=some.sampled_from(["plain", "gated"]),
     residual=some.sampled_from(["sequential", "parallel"]),
     attention_bias=some.booleans(),
+    attention_out_bias=some.sampled_from([None, False, True]),
     mlp_bias=some.booleans(),
     query_key_norm=some.booleans(),
     tied=some.booleans(),

@@ -9,7 +9,14 @@ from minna.artifact import Manifest
 from minna.release.facts import Facts
 from minna.units import format_bytes, format_seconds
 
-_FAMILY_NAMES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "qwen3": "Qwen3"}
+_FAMILY_NAMES = {
+    "gpt2": "GPT-2",
+    "gpt_neox": "GPT-NeoX",
+    "llama": "Llama",
+    "qwen": "Qwen",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+}
 _ACTIVATIONS = {"gelu": "GELU", "gelu_tanh": "GELU (tanh)", "silu": "SiLU"}
 _GATED = {"gelu": "GEGLU", "gelu_tanh": "GEGLU (tanh)", "silu": "SwiGLU"}
 _NORMS = {"layer": "LayerNorm", "rms": "RMSNorm"}
