@@ -193,7 +193,7 @@ def test_other_versions_are_told_and_the_run_goes_on(crews, inputs, tmp_path):
 
 def test_two_crews_in_one_directory_one_trains_and_the_other_is_refused(crews, inputs, tmp_path):
     command = inputs.command(tmp_path / "run", "train.steps=25")
-    slow = dict.fromkeys(range(4), {"kind": "slow", "seconds": 0.1})
+    slow = {rank: {"kind": "slow", "seconds": 0.1} for rank in range(4)}
     outcomes = crews.beside([[command] * 2, [command] * 2], faults=slow)
     (good,) = [outcome for outcome in outcomes if outcome.done]
     (bad,) = [outcome for outcome in outcomes if outcome is not good]

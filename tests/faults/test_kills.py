@@ -84,7 +84,7 @@ def killed_again_and_again(
         run = folder / f"run-{number}"
         number += 1
         command = inputs.command(run, *more)
-        while not (run / "minna.json").is_file():
+        while True:  # also a finished run that was killed is started once more
             ends = figures.kills >= kills
             everyone = figures.kills % 2 == 1
             fault = fault_of(draw, ranks=ranks, sharding=sharding, everyone=everyone)
@@ -104,8 +104,6 @@ def killed_again_and_again(
             assert all(name.endswith((".partial", ".tmp", ".dropped", ".meeting")) for name in left)
             figures.leftovers += len(left)
             figures.kills += 1
-        else:  # killed when all was done
-            continue
         assert checkpoint.saved(run)[-1].name == last
         assert leftovers(run) == []
     # every kill was gone on from to a checkpoint equal to the straight run's, all checked above
