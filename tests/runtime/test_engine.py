@@ -25,7 +25,7 @@ def alone(model, request):
     return Engine(model, slots=1).run([request])[0]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "qwen3"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("penalty", [1.0, 1.4])
 def test_greedy_answers_equal_transformers_token_for_token(model_dirs, models, name, penalty):
     from transformers import AutoModelForCausalLM

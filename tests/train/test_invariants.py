@@ -62,7 +62,7 @@ def test_uneven_micro_batches_are_weighted_by_their_targets():
         torch.testing.assert_close(apart[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("family", ["gpt_neox", "gpt2", "qwen3"])
+@pytest.mark.parametrize("family", ["gpt_neox", "gpt2", "llama", "qwen", "qwen3"])
 def test_packed_documents_give_the_losses_and_gradients_of_documents_alone(family):
     parts = toy_parts(rows=6, attention="within", row_tokens=40, family=family)
     assert_packed_is_alone(parts)
