@@ -80,7 +80,7 @@ def test_every_verb_has_help_with_a_real_example(verb, monkeypatch, capsys):
         ("minna generate nosuch 私は", 1, "nosuch"),
         ("minna list cakes", 2, "lists: recipes, pipelines"),
         ("minna nosuchverb", 2, "No such command"),
-        ("minna train toy-gpt2", 2, "Missing option"),
+        ("minna train toy-gpt2", 2, "training needs --corpus and --out"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong_without_a_traceback(

@@ -25,6 +25,7 @@ def watching(run: Path, *, rank: int, seconds: float) -> Generator[Callable[[], 
     Yields:
         The sign of life: call it after every step.
     """
+    run.mkdir(parents=True, exist_ok=True)
     file = run / f"hang-rank-{rank}.txt"
     with file.open("w", encoding="utf-8") as out:
 
