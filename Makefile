@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-memory bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
+.PHONY: help demo test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,7 +37,7 @@ test-full: $(VENV)/.installed-dev  ## the tests and the long ones
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "full or not full" --hypothesis-profile=default
 
 faults: $(VENV)/.installed-dev  ## only what kills, cuts, fills and corrupts
-	$(BIN)/python -m pytest -m "full or not full" tests/train/test_faults.py tests/artifact tests/corpus
+	$(BIN)/python -m pytest -m "full or not full" tests/faults tests/train/test_faults.py tests/artifact tests/corpus
 
 lint: $(VENV)/.installed-dev  ## ruff, basedpyright, import-linter
 	$(BIN)/ruff check .
@@ -58,6 +58,9 @@ bench-memory: $(VENV)/.installed  ## peak memory of a step, way by way, beside `
 	$(PYTHON) -m venv $(VENV)-bench-train
 	$(VENV)-bench-train/bin/python -m pip install --quiet -c constraints.txt -r bench/env/train.txt
 	$(BIN)/python bench/bench_memory.py --peer-python $(VENV)-bench-train/bin/python
+
+bench-parallel: $(VENV)/.installed  ## 1, 2 and 4 ranks: losses, bytes sent beside theory, overhead of a step
+	$(BIN)/python bench/bench_parallel.py
 
 bench-attention: $(VENV)/.installed  ## our attention beside torch's, forward and backward, shape by shape
 	$(BIN)/python bench/bench_attention.py

@@ -26,7 +26,7 @@ _PRELOADED = (
     "minna.cli.train",
     "minna.recipe.build",
     "tests.faults.inject",
-    "tensorboardX",
+    "tensorboardX.event_file_writer",
     "rich.progress",
     "sentencepiece",
     "safetensors.torch",

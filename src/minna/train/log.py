@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from minna.artifact.files import disk_error, write_text_atomically
+from minna.train.board import Board
 from minna.train.ranks import Ranks
 
 LOG = "log.jsonl"
@@ -92,13 +93,11 @@ class RunLog:
     """
 
     def __init__(self, run: Path, *, step: int) -> None:
-        from tensorboardX import SummaryWriter
-
         kept = [entry for entry in read_log(run) if step and entry["step"] <= step]
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
         write_text_atomically(run / LOG, text)
         self._file = (run / LOG).open("a", encoding="utf-8", newline="\n")
-        self._board = SummaryWriter(str(run), purge_step=step + 1 if step else None)
+        self._board = Board(run, step=step)
 
     def __enter__(self) -> Self:
         return self
@@ -116,14 +115,16 @@ class RunLog:
         """Write numbers at a step (`event` is "train" or "evaluate")."""
         self._line({"step": step, "event": event, **figures})
         for name, value in figures.items():
-            self._board.add_scalar(f"{event}/{name}", value, step)
+            self._board.scalar(f"{event}/{name}", value, step=step)
+        if event == "evaluate":  # to the disk, which would be too much for every line
+            self._board.flush()
 
     def write_samples(self, samples: list[dict[str, str]], *, step: int) -> None:
         """Write generated texts at a step."""
         for sample in samples:
             self._line({"step": step, "event": "sample", **sample})
         text = "\n\n".join(f"**{sample['prompt']}**{sample['text']}" for sample in samples)
-        self._board.add_text("samples", text, step)
+        self._board.text("samples", text, step=step)
 
     def _line(self, entry: dict[str, Any]) -> None:
         rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in entry.items()}
