@@ -246,11 +246,16 @@ def table(found: dict[str, list[list[dict[str, Any]]]]) -> str:
         )
         control = statistics.median(r["control_seconds"] for round_ in rounds for r in round_)
         verdict = "" if worst <= TOLERANCE else " (!)"
-        lines.append(
-            text + f"{worst:.1e}{verdict} | {sent / 1e6:.2f} MB | {expected / 1e6:.2f} MB "
-            f"(x {sent / expected:.3f}) | {rings / 1e6:.2f} MB | {1e3 * length:.0f} ms | {1e3 * over:.0f} ms | "
-            f"{one['control_calls']:.0f}: {1e3 * control:.1f} ms |"
+        cells = (
+            f"{worst:.1e}{verdict}",
+            f"{sent / 1e6:.2f} MB",
+            f"{expected / 1e6:.2f} MB (x {sent / expected:.3f})",
+            f"{rings / 1e6:.2f} MB",
+            f"{1e3 * length:.0f} ms",
+            f"{1e3 * over:.0f} ms",
+            f"{one['control_calls']:.0f}: {1e3 * control:.1f} ms",
         )
+        lines.append(text + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

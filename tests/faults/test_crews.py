@@ -18,7 +18,10 @@ from minna.train import checkpoint
 from minna.train.log import read_log
 
 pytestmark = pytest.mark.xdist_group("crews")
+full = pytest.mark.full
 BOTH = pytest.mark.parametrize("sharding", ["replicate", "shard"])
+# the other one is long
+COPIES = pytest.mark.parametrize("sharding", ["replicate", pytest.param("shard", marks=full)])
 
 
 def last(run):
@@ -43,7 +46,7 @@ def test_a_gradient_of_one_rank_that_is_not_finite_stops_all_before_the_update(
     assert leftovers(tmp_path / "run") == []  # what was being written then has been finished
 
 
-@BOTH
+@COPIES
 def test_a_rank_that_hangs_ends_all_with_their_stacks_on_disk(crews, inputs, tmp_path, sharding):
     run = tmp_path / "run"
     command = inputs.command(run, f"train.sharding={sharding}", "train.hang_seconds=4")
@@ -57,7 +60,7 @@ def test_a_rank_that_hangs_ends_all_with_their_stacks_on_disk(crews, inputs, tmp
     assert not list(run.glob("hang-*"))
 
 
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("first", [0, pytest.param(1, marks=full)])
 def test_a_rank_that_never_starts_is_waited_for_so_long_and_named(crews, inputs, tmp_path, first):
     command = inputs.command(tmp_path / "run", "train.hang_seconds=2")
     outcome = crews.run(command, world=2, first=first)
@@ -94,7 +97,7 @@ def test_a_changed_source_file_is_other_code(tmp_path, monkeypatch):
         before = manifest.code_digest()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=full)])
 def test_a_file_that_the_system_refuses_stops_all_and_nothing_half_written_counts(
     crews, inputs, tmp_path, rank
 ):
@@ -108,6 +111,7 @@ def test_a_file_that_the_system_refuses_stops_all_and_nothing_half_written_count
     assert last(run) == "step-00000012" and leftovers(run) == []
 
 
+@full
 @BOTH
 def test_one_rank_that_is_told_to_stop_stops_all_after_the_same_step(
     crews, inputs, tmp_path, sharding
@@ -148,6 +152,7 @@ def test_an_error_of_one_rank_ends_the_other(crews, inputs, tmp_path):
     assert last(tmp_path / "run") == "step-00000004"
 
 
+@full
 def test_damaged_and_missing_shards_are_named_and_the_checkpoint_before_is_used(
     crews, inputs, tmp_path
 ):
@@ -178,6 +183,7 @@ def test_damaged_and_missing_shards_are_named_and_the_checkpoint_before_is_used(
         assert content(checkpoint.saved(run)[-1]) == right
 
 
+@full
 def test_other_versions_are_told_and_the_run_goes_on(crews, inputs, tmp_path):
     run = tmp_path / "run"
     command = inputs.command(run)
@@ -191,6 +197,7 @@ def test_other_versions_are_told_and_the_run_goes_on(crews, inputs, tmp_path):
     assert "was written by other versions: torch 1.0, now" in outcome.errors[0]
 
 
+@full
 def test_two_crews_in_one_directory_one_trains_and_the_other_is_refused(crews, inputs, tmp_path):
     command = inputs.command(tmp_path / "run", "train.steps=25")
     slow = {rank: {"kind": "slow", "seconds": 0.1} for rank in range(4)}
@@ -212,7 +219,8 @@ def test_a_directory_that_is_held_is_left_alone(crews, inputs, tmp_path):
     assert [path.name for path in run.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("seconds", [-1e8, pytest.param(1e8, marks=pytest.mark.full)])
+@full
+@pytest.mark.parametrize("seconds", [-1e8, 1e8])
 def test_a_clock_that_jumps_changes_nothing(crews, inputs, tmp_path, seconds):
     run, straight = tmp_path / "run", tmp_path / "straight"
     jump = {"kind": "clock", "step": 3, "seconds": seconds}
@@ -225,6 +233,7 @@ def test_a_clock_that_jumps_changes_nothing(crews, inputs, tmp_path, seconds):
         assert content(run / "checkpoints" / name) == content(straight / "checkpoints" / name)
 
 
+@full
 def test_a_clock_that_jumps_takes_no_time_of_a_run_by_minutes(crews, inputs, tmp_path):
     run = tmp_path / "run"
     command = inputs.command(run, "train.minutes=0.02", "train.steps=100000")
@@ -237,6 +246,7 @@ def test_a_clock_that_jumps_takes_no_time_of_a_run_by_minutes(crews, inputs, tmp
     assert scales[-1] < max(scales)
 
 
+@full
 def test_a_checkpoint_of_four_parts_goes_on_on_two_ranks_and_alone(crews, inputs, tmp_path):
     run = tmp_path / "run"
     shard = inputs.command(run, "train.sharding=shard", "train.micro_batch_rows=1")

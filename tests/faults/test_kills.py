@@ -35,13 +35,14 @@ class Figures:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, bit for bit, but how long it took; it must be intact.
+    """All that a checkpoint holds, bit for bit, but times; it must be intact.
 
     By tensor: the order of tensors in the file of a part is that of the threads that wrote it.
     """
     files = verify(folder).files
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     state.pop("seconds")
+    state["numerics"].pop("peak")  # measured by each run
     hashes = {
         f"{name}:{key}": hashlib.sha256(tensor.contiguous().view(-1).numpy().tobytes()).hexdigest()
         for name in files
