@@ -12,6 +12,7 @@ from minna import recipe
 from minna.cli.generate import generate
 from minna.errors import ArtifactError, UsageError
 from minna.export import export_run
+from minna.release import release
 from minna.runtime.fill import encode_masked, load_masked
 from minna.runtime.load import load_model
 from minna.tokenizer import train_tokenizer
@@ -81,6 +82,8 @@ def test_what_goes_on_or_has_another_objective_is_refused(trained):
     _, model = trained
     with pytest.raises(ArtifactError, match="masked language model"):
         load_model(model)
+    with pytest.raises(ArtifactError, match="cards are of models that go on"):
+        release(model, reports=[], out=model.with_name("released"))
     with pytest.raises(UsageError, match="learns by masked_lm"):
         recipe.load("toy-roberta", overrides=("objective.kind=causal_lm",))
     with pytest.raises(UsageError, match="reads a stream of kind 'masked'"):

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from minna.errors import UsageError, nearest
 
@@ -68,6 +68,23 @@ class Shelf:
             raise UsageError(
                 f"{self.kind} {name} is not TOML: {error}", remedy="correct it"
             ) from error
+
+
+def by_kind(usual: str, *others: str) -> Discriminator:
+    """Tell the classes of a section apart by `kind`; one that is not of the others is the usual.
+
+    So it may be left out, and a wrong one is told what the usual class takes.
+    """
+
+    def kind(settings: Any) -> str:
+        named: Any = (
+            cast("dict[str, Any]", settings).get("kind")
+            if isinstance(settings, dict)
+            else getattr(settings, "kind", None)
+        )
+        return named if named in others else usual
+
+    return Discriminator(kind)
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

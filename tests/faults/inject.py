@@ -18,7 +18,7 @@ import torch
 
 from minna.artifact import atomic, manifest
 from minna.objectives import CausalLM
-from minna.recipe import build
+from minna.recipe import run
 from minna.train import checkpoint, loop, state
 
 FULL_AT = 20_000  # bytes: more than a log of a few steps, less than a shard
@@ -130,7 +130,7 @@ def _full(*, step: int) -> None:
 
 
 def _code() -> None:
-    build.code_digest = lambda: "of another source"
+    run.code_digest = lambda: "of another source"
 
 
 def _clock(*, step: int, seconds: float) -> None:

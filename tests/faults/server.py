@@ -24,7 +24,7 @@ from typing import Any
 _PRELOADED = (
     "minna.cli.verbs",
     "minna.cli.train",
-    "minna.recipe.build",
+    "minna.recipe.run",
     "tests.faults.inject",
     "tensorboardX.event_file_writer",
     "rich.progress",
@@ -44,12 +44,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in _PRELOADED:
         importlib.import_module(name)
-    from minna.recipe import build
+    from minna.recipe import run
     from minna.train import precision
 
     # a second each, of no interest here
     precision.matrix_peak = lambda *_, **__: 1e11
-    build.write_report = lambda out, **_: (out / "report.html").write_text("", encoding="utf-8")
+    run.write_report = lambda out, **_: (out / "report.html").write_text("", encoding="utf-8")
 
     for line in sys.stdin:
         request = json.loads(line)

@@ -238,6 +238,21 @@ def test_a_base_model_is_named_and_its_licence_must_be_given(chain: Chain, tmp_p
         assert str(tmp_path) not in (tmp_path / "out" / file).read_text(encoding="utf-8")
 
 
+def test_terms_of_a_base_model_are_kept_with_their_text(chain: Chain, tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run",
+        corpus=chain.corpus,
+        tokenizer=chain.tokenizer,
+        settings=run_settings() | {"init": {"from": "Llama-2-7b-hf"}, "licence": "llama2"},
+    )
+    model = make_model(tmp_path / "m", run=run, tokenizer=chain.tokenizer, family="gpt_neox")
+    (tmp_path / "llama2.txt").write_text("The agreement.\n", encoding="utf-8")
+    settings = ReleaseSettings(licence_file=tmp_path / "llama2.txt", base_model="meta/llama-2")
+    release(model, reports=[], out=tmp_path / "out", settings=settings)
+    assert ModelCard(card_of(tmp_path / "out")).data.license == "llama2"
+    assert (tmp_path / "out" / "LICENSE").read_text(encoding="utf-8") == "The agreement.\n"
+
+
 def test_attributions_cannot_break_a_table(tmp_path: Path) -> None:
     chain = make_chain(tmp_path)
     manifest = artifact.read_manifest(chain.model)

@@ -220,6 +220,8 @@ def model_with(chain: Chain, root: Path, changes: dict[str, Any]) -> Path:
         ({}, {"licence": "llama2"}, "--licence-file"),
         ({"licence": "apache-2"}, {}, "did you mean 'apache-2.0'"),
         ({"init": {"from": "base"}}, {}, "inherited"),
+        ({"init": {"from": "base"}, "licence": "llama2"}, {"licence": "apache-2.0"}, "stay under"),
+        ({"init": {"from": "base"}, "licence": "llama2"}, {}, "text of the licence 'llama2'"),
         ({}, {"licence": "x", "licence_file": "missing.txt"}, "cannot be read"),
     ],
 )

@@ -58,7 +58,6 @@ def generate(
 
     from minna.runtime.fill import is_masked
     from minna.runtime.generate import GenerateSettings, default_sampling
-    from minna.runtime.generate import generate as run
     from minna.runtime.load import check_dtype, load_model
 
     if threads is not None:
@@ -76,11 +75,20 @@ def generate(
         repetition_penalty=repetition_penalty,
     )
     settings = GenerateSettings(max_new_tokens=max_new_tokens, sampling=sampling, samples=samples)
+    _go_on(loaded, texts, settings, as_json=as_json)
+
+
+def _go_on(
+    model: LoadedModel, prompts: list[str], settings: GenerateSettings, *, as_json: bool
+) -> None:
+    """Print what follows the prompts; a single answer for people as it comes."""
+    from minna.runtime.generate import generate as run
+
     try:
-        if len(texts) == 1 and samples == 1 and not as_json:
-            _stream(loaded, texts[0], settings)
+        if len(prompts) == 1 and settings.samples == 1 and not as_json:
+            _stream(model, prompts[0], settings)
         else:
-            _print(texts, run(loaded, texts, settings=settings), as_json=as_json)
+            _print(prompts, run(model, prompts, settings=settings), as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader (head, less) has seen enough; nothing may be flushed into its pipe at exit

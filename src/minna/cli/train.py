@@ -37,7 +37,6 @@ def train(
     if dry_run:
         _dry_run(recipe, overrides or [], corpus=corpus, tokenizer=tokenizer, as_json=as_json)
         return
-    from minna import recipe as recipes
     from minna.errors import UsageError
 
     if corpus is None or out is None:
@@ -52,6 +51,7 @@ def train(
 
     restart_tuned()
     from minna import artifact
+    from minna import recipe as recipes
 
     chosen = recipes.load(recipe, overrides=overrides or [])
     if tokenizer is None and chosen.tokenizer.kind != "base":

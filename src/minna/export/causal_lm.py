@@ -31,7 +31,7 @@ from minna.models.family import build
 from minna.recipe import load
 from minna.tokenizer.adopt import FILES
 from minna.tokenizer.load import Tokenizer, load_tokenizer
-from minna.train.checkpoint import load_model_state
+from minna.train.state import read_model
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -72,7 +72,7 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     recipe = load(str(run / "recipe.toml"))
     last = next(Path(name).parent for name in manifest.files if name.endswith("/state.json"))
     model = build(recipe.model, vocab=words.vocab_size)
-    model.load_state_dict(load_model_state(run / last))
+    model.load_state_dict(read_model(run / last))  # verified above
     with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
         write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
         for name in FILES:

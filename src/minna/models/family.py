@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal, Protocol, overload
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -379,83 +379,59 @@ _PARTS = {
     "head": r"^(final_norm|head)\.",
 }
 
-FAMILIES = {
-    "gpt2": Family(
-        name="gpt2",
-        model_type="gpt2",
-        auto_class="GPT2LMHeadModel",
-        parts=_PARTS,
-        config_to_disk=gpt2.config_to_disk,
-        config_from_disk=gpt2.config_from_disk,
-        to_disk=gpt2.to_disk,
-        from_disk=gpt2.from_disk,
-    ),
-    "gpt_neox": Family(
-        name="gpt_neox",
-        model_type="gpt_neox",
-        auto_class="GPTNeoXForCausalLM",
-        parts=_PARTS,
-        config_to_disk=gpt_neox.config_to_disk,
-        config_from_disk=gpt_neox.config_from_disk,
-        to_disk=gpt_neox.to_disk,
-        from_disk=gpt_neox.from_disk,
-    ),
-    "llama": Family(
-        name="llama",
-        model_type="llama",
-        auto_class="LlamaForCausalLM",
-        parts=_PARTS,
-        config_to_disk=llama.config_to_disk,
-        config_from_disk=llama.config_from_disk,
-        to_disk=llama.to_disk,
-        from_disk=llama.from_disk,
-    ),
-    "qwen": Family(
-        name="qwen",
-        model_type="qwen",
-        auto_class="QWenLMHeadModel",
-        parts=_PARTS,
-        config_to_disk=qwen.config_to_disk,
-        config_from_disk=qwen.config_from_disk,
-        to_disk=qwen.to_disk,
-        from_disk=qwen.from_disk,
-    ),
-    "qwen2": Family(
-        name="qwen2",
-        model_type="qwen2",
-        auto_class="Qwen2ForCausalLM",
-        parts=_PARTS,
-        config_to_disk=qwen2.config_to_disk,
-        config_from_disk=qwen2.config_from_disk,
-        to_disk=qwen2.to_disk,
-        from_disk=qwen2.from_disk,
-    ),
-    "qwen3": Family(
-        name="qwen3",
-        model_type="qwen3",
-        auto_class="Qwen3ForCausalLM",
-        parts=_PARTS,
-        config_to_disk=qwen3.config_to_disk,
-        config_from_disk=qwen3.config_from_disk,
-        to_disk=qwen3.to_disk,
-        from_disk=qwen3.from_disk,
-    ),
-    "roberta": Family(
-        name="roberta",
-        model_type="roberta",
-        auto_class="RobertaForMaskedLM",
+
+class _OnDisk(Protocol):
+    """What a file of `models/weights` gives: a config and tensors, both ways."""
+
+    def config_to_disk(self, config: Any, /) -> dict[str, Any]: ...
+    def config_from_disk(self, config: dict[str, Any], /) -> Any: ...
+    def to_disk(self, state: dict[str, Tensor], config: Any, /) -> dict[str, Tensor]: ...
+    def from_disk(
+        self, state: dict[str, Tensor], config: Any, /
+    ) -> Iterable[tuple[str, Tensor]]: ...
+
+
+def _family(
+    name: str,
+    auto_class: str,
+    disk: _OnDisk,
+    *,
+    parts: dict[str, str] = _PARTS,
+    objective: Literal["causal_lm", "masked_lm"] = "causal_lm",
+) -> Family:
+    return Family(
+        name=name,
+        model_type=name,
+        auto_class=auto_class,
+        parts=parts,
+        config_to_disk=disk.config_to_disk,
+        config_from_disk=disk.config_from_disk,
+        to_disk=disk.to_disk,
+        from_disk=disk.from_disk,
+        objective=objective,
+    )
+
+
+_EVERY = (
+    _family("gpt2", "GPT2LMHeadModel", gpt2),
+    _family("gpt_neox", "GPTNeoXForCausalLM", gpt_neox),
+    _family("llama", "LlamaForCausalLM", llama),
+    _family("qwen", "QWenLMHeadModel", qwen),
+    _family("qwen2", "Qwen2ForCausalLM", qwen2),
+    _family("qwen3", "Qwen3ForCausalLM", qwen3),
+    _family(
+        "roberta",
+        "RobertaForMaskedLM",
+        roberta,
         parts={
             "embed": r"^(embed|positions|types|embed_norm)\.",
             "layers": r"^layers\.",
             "head": r"^(transform|transform_norm|head_bias)",
         },
-        config_to_disk=roberta.config_to_disk,
-        config_from_disk=roberta.config_from_disk,
-        to_disk=roberta.to_disk,
-        from_disk=roberta.from_disk,
         objective="masked_lm",
     ),
-}
+)
+FAMILIES = {family.name: family for family in _EVERY}
 
 
 def find_family(name: str) -> Family:

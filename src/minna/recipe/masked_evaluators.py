@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from minna.models.encoder import Encoder
 from minna.recipe.schema import Recipe
-from minna.runtime.fill import MASK, fill
+from minna.runtime.fill import fill
 from minna.streams import MaskedStreamSettings, MaskIds, TokenShards
 from minna.streams.masked import IGNORE
 from minna.tokenizer.load import Tokenizer
+from minna.tokenizer.masks import MASK
 from minna.train.protocols import Evaluation, Evaluator
 
 _SEED = 20_210_825  # of the hidden words of held-out text; any number

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, cast, get_args
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from minna.console import warn
@@ -20,7 +20,7 @@ from minna.errors import UsageError, nearest
 from minna.models.family import FAMILIES, ModelShape, Shape
 from minna.objectives import CausalLMSettings, MaskedLMSettings
 from minna.recipe.init import completed
-from minna.settings import Shelf, merge, with_overrides
+from minna.settings import Shelf, by_kind, merge, with_overrides
 from minna.streams import MaskedStreamSettings, TextStreamSettings
 from minna.tokenizer.settings import (
     AnyTokenizerSettings,
@@ -64,24 +64,13 @@ class EvaluateSettings:
     top_p: float = Field(default=0.9, gt=0, le=1)
 
 
-def _kind_or(default: str) -> Discriminator:
-    """Tell the classes of a section apart by `kind`, which may be left out for the usual one."""
-
-    def kind(settings: Any) -> str:
-        if isinstance(settings, dict):
-            return cast("dict[str, str]", settings).get("kind", default)
-        return getattr(settings, "kind", default)
-
-    return Discriminator(kind)
-
-
 StreamSettings = Annotated[
     Annotated[TextStreamSettings, Tag("text")] | Annotated[MaskedStreamSettings, Tag("masked")],
-    _kind_or("text"),
+    by_kind("text", "masked"),
 ]
 ObjectiveSettings = Annotated[
     Annotated[CausalLMSettings, Tag("causal_lm")] | Annotated[MaskedLMSettings, Tag("masked_lm")],
-    _kind_or("causal_lm"),
+    by_kind("causal_lm", "masked_lm"),
 ]
 _STREAM_OF = {"causal_lm": "text", "masked_lm": "masked"}
 

@@ -112,6 +112,12 @@ def gather(model: Path, *, reports: Sequence[Path], name: str, settings: Release
     }
     config = _json(model / "config.json")
     family = find_family(str(config.get("model_type")))
+    if family.objective != "causal_lm":
+        raise ArtifactError(
+            f"{model} is a masked language model ({family.name}), and cards are of models that go "
+            "on from a prompt so far",
+            remedy="the model dir itself loads in transformers; write its card by hand",
+        )
     match = model / "match.json"
     generation = model / "generation_config.json"
     return Facts(

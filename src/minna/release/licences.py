@@ -16,6 +16,8 @@ from minna.artifact import Manifest
 from minna.errors import MinnaError, nearest
 from minna.release.settings import ReleaseSettings
 
+# Terms that whoever trains on keeps: weights that began under them stay under them.
+_INHERITED: Final = frozenset(["creativeml-openrail-m", "llama2", "openrail", "tongyi-qianwen"])
 _BUNDLED: Final = {"apache-2.0": "Apache License 2.0", "mit": "MIT License"}
 # Other ids that the Hub shows as a licence of their own; the rest is "other" with a name and a
 # link.
@@ -70,10 +72,16 @@ def weights_licence(
     """Decide the licence of the weights.
 
     Raises:
-        LicenceError: none is known, its text is missing, or the weights began as another model's
-            and nobody said under which terms.
+        LicenceError: none is known, its text is missing, the weights began as another model's and
+            nobody said under which terms, or under others than those they keep.
     """
     chosen = (settings.licence or _of_run(settings, run)).strip().lower()
+    inherited = _inherited(run)
+    if inherited and chosen != inherited:
+        raise LicenceError(
+            f"the weights began under {inherited!r} and stay under it, and --licence is {chosen!r}",
+            remedy=f"leave --licence out, and give the text of {inherited} with --licence-file",
+        )
     if not chosen or chosen in ("unknown", "not stated", "other"):
         raise LicenceError(
             f"the licence of the weights is not known (found {chosen!r})",
@@ -107,8 +115,16 @@ def base_weights(run: Manifest) -> str:
     return str(init.get("from", "")) if isinstance(init, dict) else ""
 
 
+def _inherited(run: Manifest) -> str:
+    """Terms of the weights that training began with, where the recipe names them; else ""."""
+    named = str(run.settings.get("licence", "")).strip().lower()
+    return named if base_weights(run) and named in _INHERITED else ""
+
+
 def _of_run(settings: ReleaseSettings, run: Manifest) -> str:
-    """The recipe's licence, which says nothing about weights that it began with."""
+    """The recipe's licence, where it can be told: it says nothing of weights that it began with."""
+    if inherited := _inherited(run):
+        return inherited
     base = base_weights(run)
     if base or settings.base_model:
         raise LicenceError(

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from minna.errors import ArtifactError, UsageError
 from minna.models.encoder import Encoder
-from minna.models.family import FAMILIES
-from minna.runtime.load import choose_device
+from minna.runtime.load import check_shapes, choose_device, family_of
 from minna.runtime.weights import read_json, read_weights
 from minna.tokenizer.load import Tokenizer, load_tokenizer
-
-MASK = "[MASK]"
+from minna.tokenizer.masks import MASK, mask_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +45,12 @@ class Filled:
 
 
 def is_masked(path: Path) -> bool:
-    """Whether a model dir holds a masked language model, by its config.json."""
-    kind: Any = read_json(path / "config.json").get("model_type")
-    return any(f.model_type == kind and f.objective == "masked_lm" for f in FAMILIES.values())
+    """Whether a model dir holds a masked language model, by its config.json.
+
+    Raises:
+        ArtifactError: there is none, or it names no family known here.
+    """
+    return family_of(read_json(path / "config.json"), path).objective == "masked_lm"
 
 
 def load_masked(path: Path) -> tuple[Encoder, Tokenizer]:
@@ -60,46 +60,22 @@ def load_masked(path: Path) -> tuple[Encoder, Tokenizer]:
         ArtifactError: it is of another kind, or its weights do not fit its config.
     """
     config = read_json(path / "config.json")
-    kind = config.get("model_type")
-    family = next((f for f in FAMILIES.values() if f.model_type == kind), None)
-    if family is None or family.objective != "masked_lm":
+    family = family_of(config, path)
+    if family.objective != "masked_lm":
         raise ArtifactError(
-            f"{path} is no masked language model: config.json has model_type {kind!r}",
+            f"{path} is no masked language model ({family.name})",
             remedy="fill-mask reads RoBERTa's model dirs",
         )
     shape = family.config_from_disk(config)
     with torch.device("meta"):
         encoder = Encoder(shape)
-    weights = dict(family.from_disk(dict(read_weights(path)), shape))
-    wrong = [
-        f"{name} is {list(weights[name].shape)}, not {list(tensor.shape)}"
-        for name, tensor in encoder.state_dict().items()
-        if weights[name].shape != tensor.shape
-    ]
-    if wrong:
-        raise ArtifactError(
-            f"the weights in {path} do not fit its config.json: {'; '.join(wrong[:3])}",
-            remedy="check that config.json and the weights belong together",
-        )
-    ours = {name: tensor.float().clone() for name, tensor in weights.items()}
+    state = read_weights(path)
+    check_shapes(state, encoder, family)
+    weights = family.from_disk(dict(state), shape)
+    ours = {name: tensor.float().clone() for name, tensor in weights}
     encoder.load_state_dict(ours, strict=True, assign=True)
     encoder = encoder.eval().requires_grad_(requires_grad=False)
     return encoder.to(choose_device("auto")), load_tokenizer(path)
-
-
-def mask_ids(words: Tokenizer) -> tuple[int, int]:
-    """Return the ids of [CLS] and [MASK].
-
-    Raises:
-        UsageError: the tokenizer has none.
-    """
-    ids = {piece.text: number for number, piece in enumerate(words.fields.pieces)}
-    if "[CLS]" not in ids or MASK not in ids:
-        raise UsageError(
-            "the tokenizer has no [CLS] or no [MASK]",
-            remedy='use the tokenizer of a masked model (specials = "rinna-32k")',
-        )
-    return ids["[CLS]"], ids[MASK]
 
 
 def encode_masked(words: Tokenizer, text: str) -> list[int]:

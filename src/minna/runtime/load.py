@@ -19,6 +19,7 @@ from minna.artifact import MANIFEST_NAME, Manifest, read_manifest
 from minna.console import warn
 from minna.errors import ArtifactError, UsageError, nearest
 from minna.models.decoder import Decoder, DecoderConfig, rotary_table
+from minna.models.encoder import Encoder
 from minna.models.family import FAMILIES, Family
 from minna.native.quantise import QuantisedKind
 from minna.runtime.pack import has_bf16_instructions, pack
@@ -216,13 +217,13 @@ def own(decoder: Decoder) -> None:
         parameter.data = parameter.data.clone()
 
 
-def check_shapes(state: dict[str, Tensor], decoder: Decoder, family: Family) -> None:
+def check_shapes(state: dict[str, Tensor], model: Decoder | Encoder, family: Family) -> None:
     """Compare every tensor with the shape the config gives it, under its name on disk.
 
     Raises:
         ArtifactError: one differs.
     """
-    expected = family.to_disk(decoder.state_dict(), decoder.config)
+    expected = family.to_disk(model.state_dict(), model.config)
     for name, tensor in expected.items():
         short = name.removeprefix("transformer.")
         found = state.get(name, state.get(short))

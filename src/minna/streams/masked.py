@@ -24,13 +24,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from minna.errors import UsageError
 from minna.streams.shards import TokenShards
 from minna.streams.text import TextStream, TextStreamSettings
 from minna.tokenizer.load import Tokenizer
+from minna.tokenizer.masks import mask_ids
 from minna.tokenizer.proto import PieceType
 
-IGNORE = -100
+IGNORE = -100  # as torch's cross-entropy and our objectives read it
 Replace = Literal["all_mask", "bert"]
 _MASKED, _RANDOM = 0.8, 0.1  # of BERT's hidden words; the rest stay as they are
 
@@ -75,16 +75,10 @@ class MaskIds:
         Raises:
             UsageError: it has no [CLS] or [MASK].
         """
-        pieces = {piece.text: number for number, piece in enumerate(words.fields.pieces)}
-        for name in ("[CLS]", "[MASK]"):
-            if name not in pieces:
-                raise UsageError(
-                    f"the tokenizer has no piece {name}, which masked-word prediction needs",
-                    remedy='train it with specials = "rinna-32k" in [tokenizer]',
-                )
+        cls, mask = mask_ids(words)
         kinds = [piece.type for piece in words.fields.pieces]
         special = np.isin(kinds, (PieceType.UNKNOWN, PieceType.CONTROL, PieceType.UNUSED))
-        return MaskIds(cls=pieces["[CLS]"], mask=pieces["[MASK]"], special=special)
+        return MaskIds(cls=cls, mask=mask, special=special)
 
     def hide(
         self,

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass
+
+from minna.settings import by_kind
 
 SPACE = "\u2581"
 """How SentencePiece writes a space inside a piece."""
@@ -103,17 +105,9 @@ class BaseTokenizerSettings:
     vocab_size: int = Field(ge=8, le=1 << 20)
 
 
-def _kind(settings: Any) -> str:
-    """Which class a [tokenizer] section is: the base model's tokenizer, or one trained here."""
-    named: Any = (
-        settings.get("kind") if isinstance(settings, dict) else getattr(settings, "kind", None)
-    )
-    return "base" if named == "base" else "trained"
-
-
 AnyTokenizerSettings = Annotated[
     Annotated[TokenizerSettings, Tag("trained")] | Annotated[BaseTokenizerSettings, Tag("base")],
-    Discriminator(_kind),
+    by_kind("trained", "base"),
 ]
 """A recipe's [tokenizer]; `kind` may be left out for one that is trained."""
 

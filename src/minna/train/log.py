@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from minna.artifact.files import disk_error, write_text_atomically
 from minna.train.board import Board
@@ -33,38 +33,11 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     return entries
 
 
-class Log(Protocol):
-    """Where figures and texts of a run go; a context manager."""
+class Log:
+    """Where figures and texts of a run go; a context manager. This one drops them.
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End."""
-        ...
-
-    def write(self, event: str, *, step: int, figures: dict[str, float]) -> None:
-        """Take numbers at a step (`event` is "train" or "evaluate")."""
-        ...
-
-    def write_samples(self, samples: list[dict[str, str]], *, step: int) -> None:
-        """Take generated texts at a step."""
-        ...
-
-
-def log_of(run: Path, *, step: int, ranks: Ranks) -> Log:
-    """Return the log of a run: rank 0 writes it, the others none."""
-    return RunLog(run, step=step) if ranks.first else _Unread()
-
-
-class _Unread:
-    """What ranks other than the first would say twice."""
+    It is that of all ranks but the first, who would say everything twice.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -78,14 +51,19 @@ class _Unread:
         return
 
     def write(self, event: str, *, step: int, figures: dict[str, float]) -> None:
-        """Drop it."""
+        """Take numbers at a step (`event` is "train" or "evaluate")."""
 
     def write_samples(self, samples: list[dict[str, str]], *, step: int) -> None:
-        """Drop it."""
+        """Take generated texts at a step."""
 
 
-class RunLog:
-    """Append-only log of a run; a context manager.
+def log_of(run: Path, *, step: int, ranks: Ranks) -> Log:
+    """Return the log of a run: the first rank writes it."""
+    return RunLog(run, step=step) if ranks.first else Log()
+
+
+class RunLog(Log):
+    """Append-only log of a run.
 
     Args:
         run: the run directory.
@@ -98,9 +76,6 @@ class RunLog:
         write_text_atomically(run / LOG, text)
         self._file = (run / LOG).open("a", encoding="utf-8", newline="\n")
         self._board = Board(run, step=step)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,

@@ -1,0 +1,358 @@
+"""A recipe in a run directory: who may write there, what it goes on from, what it is when it ends.
+
+A run outlives its process: it is stopped, killed, prolonged, moved to other machines, and started
+by mistake with other settings. So before the first step it is asked whether the directory holds
+this run, on the same inputs, and whether every rank means the same; the first one answers for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import tomllib
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minna import artifact
+from minna.artifact.files import sha256_file, write_text_atomically
+from minna.artifact.manifest import (
+    FileEntry,
+    canonical,
+    code_digest,
+    library_versions,
+    new_manifest,
+    write_manifest,
+)
+from minna.console import say, warn
+from minna.errors import ArtifactError, TrainingError
+from minna.recipe.build import arithmetic, build_parts
+from minna.recipe.init import refuse_other_shape
+from minna.recipe.schema import Recipe, check, resolved, to_toml
+from minna.streams import write_tokens
+from minna.tokenizer.adopt import adopt_tokenizer
+from minna.train import checkpoint
+from minna.train.loop import settle_numerics, sole_user, train
+from minna.train.precision import agreed, pick_device
+from minna.train.protocols import Parts
+from minna.train.ranks import Ranks, gone, joined
+from minna.train.report import write_report
+
+# Settings that may change when a run goes on: they do not touch the weights of steps already done.
+_FREE = {
+    "train": {
+        "steps",
+        "minutes",
+        "log_every",
+        "evaluate_every",
+        "save_every",
+        "keep",
+        "checkpointing",
+        # how a step is split changes its rounding, not its update
+        "micro_batch_rows",
+        "sharding",
+        "saving",
+        "hang_seconds",
+    },
+    "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
+}
+_INPUTS = "inputs.json"
+OWN_TOKENIZER = "tokenizer"
+"""Where a run keeps the tokenizer of the model it goes on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    corpus: Path
+    tokenizer: Path
+    parents: list[artifact.Parent]
+
+    def digests(self) -> dict[str, str]:
+        """Hash what each input holds, not when it was made: an identical rebuild is the same."""
+        places = {"corpus": self.corpus, "tokenizer": self.tokenizer}
+        return {role: _content_digest(place) for role, place in places.items()}
+
+
+def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> Path:
+    """Train a recipe in the run directory `out`, or go on with what is there.
+
+    Args:
+        recipe: from `load`.
+        corpus: a corpus directory.
+        tokenizer: a tokenizer directory (or a model dir, for its tokenizer).
+        out: the run directory; a finished run of the same recipe and inputs is left as it is.
+
+    Returns:
+        `out`.
+
+    Raises:
+        TrainingError: the directory holds another run, or training cannot go on.
+    """
+    device = pick_device(recipe.train.device)
+    with joined(device=device, wait_seconds=recipe.train.hang_seconds) as ranks:
+        try:
+            return _run(recipe, corpus=corpus, tokenizer=tokenizer, out=out, ranks=ranks)
+        except RuntimeError as error:
+            if ranks.alone or not gone(error):
+                raise
+            raise TrainingError(
+                f"another rank of this run is gone: {str(error).splitlines()[0]}",
+                remedy="see what it printed; the same command goes on from the last checkpoint",
+            ) from error
+
+
+def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ranks) -> Path:
+    """Train on one of the ranks: what only one may do (checks, files), the first one does."""
+    if tokenizer == out / OWN_TOKENIZER and recipe.init.from_:
+        ranks.together(functools.partial(_adopt, recipe, out) if ranks.first else lambda: None)
+    inputs = ranks.together(
+        lambda: _Inputs(
+            corpus=corpus, tokenizer=tokenizer, parents=_parents(recipe, corpus, tokenizer)
+        )
+    )
+    settings = resolved(recipe)
+    ranks.refuse_difference(
+        {
+            "the recipe": to_toml(recipe),
+            **{f"the {role}": digest for role, digest in inputs.digests().items()},
+            "minna's code": code_digest(),
+            "a library": canonical(library_versions()),
+        }
+    )
+    key = artifact.key_of("run", settings=settings, parents=inputs.parents)
+    # only the first looks: it is also the one that makes a finished run unfinished
+    finished = ranks.together(lambda: ranks.first and artifact.unchanged(out, key=key))
+    if any(ranks.sum([float(finished)])):
+        say(f"{out}: this recipe is trained on these inputs already")
+        return out
+    with contextlib.ExitStack() as stack:
+        found = _take_over(out, recipe, inputs, stack=stack, ranks=ranks)
+        tokens = ranks.first_then_all(
+            lambda: write_tokens(
+                corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads()
+            )
+        )
+        numerics = agreed(settle_numerics(recipe.train, found=found), ranks=ranks)
+        parts = ranks.together(
+            lambda: build_parts(
+                recipe,
+                tokens=tokens,
+                tokenizer=tokenizer,
+                numerics=numerics,
+                fresh=found is None,
+                ranks=ranks,
+            )
+        )
+        for line in arithmetic(recipe, parts=parts, tokens=tokens, numerics=numerics):
+            say(line)
+        done = train(parts, settings=recipe.train, numerics=numerics, run=out, found=found)
+        spent = recipe.train.budget.is_spent(done)
+        if ranks.first:
+            toml = to_toml(recipe)
+            write_report(out, name=recipe.name, description=recipe.description, recipe=toml)
+        if ranks.first and spent:
+            _finish(out, recipe, inputs, parts, done)
+        ranks.wait()
+        if not spent:
+            raise KeyboardInterrupt
+    return out
+
+
+def _adopt(recipe: Recipe, out: Path) -> None:
+    """Copy the tokenizer of `init.from` into the run."""
+    _refuse_other_kind(out)
+    adopt_tokenizer(Path(recipe.init.from_), out=out / OWN_TOKENIZER)
+
+
+def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Parent]:
+    parents = [
+        artifact.parent_of(corpus, role="corpus", kind="corpus"),
+        artifact.parent_of(tokenizer, role="tokenizer"),
+    ]
+    base = Path(recipe.init.from_)
+    if recipe.init.from_ and (base / artifact.MANIFEST_NAME).is_file():
+        parents.append(artifact.parent_of(base, role="init"))
+    return parents
+
+
+def _take_over(
+    out: Path, recipe: Recipe, inputs: _Inputs, *, stack: contextlib.ExitStack, ranks: Ranks
+) -> Path | None:
+    """Hold the run directory and say what it will hold; return the checkpoint to go on from.
+
+    Raises:
+        TrainingError: it holds another run, or none of its checkpoints is intact.
+    """
+
+    def first() -> int:
+        _refuse_other_kind(out)
+        stack.enter_context(sole_user(out))
+        checkpoint.clear_leftovers(out)
+        found = checkpoint.newest_good(out)
+        if found is not None:
+            before = _refuse_other_run(out, resolved(recipe), inputs)
+            _refuse_shorter_run(found, recipe, before=before)
+            checkpoint.warn_of_other_code(found)
+        elif recipe.init.from_:
+            refuse_other_shape(recipe)
+        _warn_of_other_tokenizer(recipe, inputs.tokenizer)
+        # from here on it is unfinished again, whatever it was before
+        (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
+        write_text_atomically(out / "recipe.toml", to_toml(recipe))
+        write_text_atomically(out / _INPUTS, json.dumps(inputs.digests(), indent=1) + "\n")
+        return -1 if found is None else checkpoint.saved(out).index(found)
+
+    (number,) = ranks.sum([ranks.together(first if ranks.first else lambda: 0)])
+    _refuse_other_place(out, ranks=ranks)
+    return None if number < 0 else checkpoint.saved(out)[int(number)]
+
+
+def _refuse_other_place(out: Path, *, ranks: Ranks) -> None:
+    """Refuse ranks that write elsewhere: a checkpoint would lack their parts.
+
+    Raises:
+        TrainingError: on every rank, naming those whose `out` is another directory.
+    """
+    if ranks.alone:
+        return
+    sign = out / ".meeting"
+    ranks.together(lambda: write_text_atomically(sign, uuid.uuid4().hex) if ranks.first else None)
+    seen = ranks.together(lambda: sign.read_text(encoding="utf-8") if sign.is_file() else "")
+    ranks.refuse_difference({"the directory at --out (which all must share)": seen})
+    if ranks.first:
+        sign.unlink()
+
+
+def _threads() -> int:
+    return max(1, os.cpu_count() or 1)
+
+
+def _content_digest(place: Path) -> str:
+    files = artifact.read_manifest(place).files
+    text = "".join(f"{name} {entry.sha256}\n" for name, entry in sorted(files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_other_kind(out: Path) -> None:
+    """Refuse a directory that holds something else than a run: a slip in --out costs nothing.
+
+    Raises:
+        ArtifactError: `out` is not empty and no run.
+    """
+    if not out.exists() or (out / "recipe.toml").is_file():
+        return
+    inside = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    if set(inside) - {"tokens", OWN_TOKENIZER}:
+        raise ArtifactError(
+            f"{out} exists and is not a run (it holds {', '.join(sorted(inside)[:4])})",
+            remedy="choose another --out",
+        )
+
+
+def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> Recipe:
+    """Refuse to go on with a run of other settings, or on other text; return its recipe.
+
+    Raises:
+        TrainingError: naming every setting, or the input, that differs.
+    """
+    text = (out / "recipe.toml").read_text(encoding="utf-8")
+    earlier = check(tomllib.loads(text))
+    differing = _differences(resolved(earlier), settings)
+    if differing:
+        raise TrainingError(
+            f"{out} holds a run with other settings: {'; '.join(differing)}",
+            remedy="choose another --out, or give the settings it was started with",
+        )
+    before = json.loads((out / _INPUTS).read_text(encoding="utf-8"))
+    changed = [role for role, digest in inputs.digests().items() if before.get(role) != digest]
+    if changed:
+        raise TrainingError(
+            f"{out} was trained on another {' and another '.join(changed)} than the one given now",
+            remedy="choose another --out for the new one (or remove the run to start again)",
+        )
+    return earlier
+
+
+def _refuse_shorter_run(found: Path, recipe: Recipe, *, before: Recipe) -> None:
+    """Refuse to end a run before where it stands, which would pass off its weights as finished.
+
+    Raises:
+        TrainingError: naming both numbers.
+    """
+    now, train = checkpoint.progress_of(found), recipe.train
+    if now.step > train.steps:
+        raise TrainingError(
+            f"the run stands at step {now.step}, and train.steps is {train.steps}",
+            remedy="give train.steps not below that, or choose another --out",
+        )
+    # a last step may end past the time, so the same minutes as before are always right
+    if (
+        train.minutes is not None
+        and train.minutes != before.train.minutes
+        and now.seconds > 60 * train.minutes
+    ):
+        raise TrainingError(
+            f"the run has had {now.seconds / 60:.2f} minutes, and train.minutes is {train.minutes}",
+            remedy="give train.minutes not below that, or choose another --out",
+        )
+
+
+def _warn_of_other_tokenizer(recipe: Recipe, tokenizer: Path) -> None:
+    """Say so when the tokenizer given is not what the recipe's [tokenizer] describes."""
+    manifest = artifact.read_manifest(tokenizer)
+    if manifest.kind != "tokenizer":
+        return
+    wanted = resolved(recipe)["tokenizer"]
+    other = [
+        f"{key} is {manifest.settings[key]!r}, not {value!r}"
+        for key, value in wanted.items()
+        if key in manifest.settings and manifest.settings[key] != value
+    ]
+    if other:
+        warn(f"the tokenizer {tokenizer} differs from the recipe's: {'; '.join(other)}")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    out: list[str] = []
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            out += _differences(old, new, f"{prefix}{key}.")
+        elif old != new and key not in _FREE.get(prefix.rstrip("."), set()):
+            out.append(f"{prefix}{key} was {old!r} and is now {new!r}")
+    return out
+
+
+def _finish(
+    out: Path, recipe: Recipe, inputs: _Inputs, parts: Parts, done: checkpoint.Progress
+) -> None:
+    """Write the manifest of a finished run: it names the files of the last checkpoint by hash."""
+    last = checkpoint.saved(out)[-1]
+    files = [out / name for name in ("recipe.toml", _INPUTS, "log.jsonl", "report.html")]
+    files += sorted(path for path in last.iterdir() if path.is_file())
+    corpus = artifact.read_manifest(inputs.corpus)
+    parameters = sum(p.numel() for p in parts.model.parameters())
+    manifest = new_manifest(
+        "run",
+        settings=resolved(recipe),
+        parents=inputs.parents,
+        files={
+            file.relative_to(out).as_posix(): FileEntry(
+                sha256=sha256_file(file), bytes=file.stat().st_size
+            )
+            for file in files
+        },
+        counts={
+            "steps": artifact.Count(value=done.step, unit="steps"),
+            "tokens": artifact.Count(value=done.tokens, unit="tokens"),
+            "parameters": artifact.Count(value=parameters, unit="parameters"),
+        },
+        licences=corpus.licences,
+        legal=corpus.legal,
+        wall_seconds=round(done.seconds, 1),
+    )
+    write_manifest(out, manifest)
