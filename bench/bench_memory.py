@@ -74,6 +74,10 @@ def variants() -> list[dict[str, Any]]:
         for sharding in ("replicate", "shard")
         for policy in ("none", "full")
     ]
+    found += [
+        {"who": "minna", **plain, "policy": "none", "compile": "on", "adapter": base}
+        for base in ("fp32", "bf16", "nf4")
+    ]
     return found
 
 
@@ -149,6 +153,7 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
     import torch
 
     from minna.models import build, find_family
+    from minna.models.adapters import adapt
     from minna.objectives import CausalLM
     from minna.recipe.build import attention_kind
     from minna.train.optim import AdamWSettings, make_optimisers
@@ -164,6 +169,8 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
     model.initialise(seed=0)
     model.attention_kind = attention_kind(model, row_tokens=ROW, numerics=numerics)
     model.checkpointing = variant["policy"]
+    if base := variant.get("adapter"):
+        adapt(model, adapter_of(base), device="cpu", seed=0)
     model.train()
     objective = CausalLM()
     placement = place(
@@ -194,6 +201,13 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
     )
     compile_or_fall_back(parts, example=batch, numerics=numerics)
     return parts
+
+
+def adapter_of(base: str | None) -> Any:
+    """Adapters of rank 16 beside a base so kept, or none."""
+    from minna.models.adapters import AdapterSettings
+
+    return AdapterSettings(rank=16, base=base) if base else AdapterSettings()
 
 
 class Same:
@@ -283,6 +297,7 @@ def predicted(variant: dict[str, Any]) -> dict[str, int]:
     own = replace(
         base,
         model=shape_of(variant),
+        adapter=adapter_of(variant.get("adapter")),
         stream=replace(base.stream, row_tokens=ROW),
         train=replace(
             base.train,
@@ -375,7 +390,8 @@ def table(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         told, counted = found.get("predicted"), found.get("tensors")
         tuned = [f for v, f in rows if v == {**variant, "malloc": True}]
         cells = [
-            variant["family"],
+            variant["family"]
+            + (f", adapters beside {variant['adapter']}" if "adapter" in variant else ""),
             "transformers Trainer" if who == "trainer" else who,
             ranks,
             variant["policy"],

@@ -88,6 +88,9 @@ def export(
     *,
     out: Annotated[Path, typer.Option(help="The model dir to write.")],
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Of adapters, these alone, as peft loads them.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run as a model dir that transformers loads.
@@ -97,6 +100,6 @@ def export(
     from minna.cli.output import checked
     from minna.export import ExportSettings, export_run
 
-    settings = checked(ExportSettings, {"dtype": dtype})
+    settings = checked(ExportSettings, {"dtype": dtype, "adapter": adapter})
     model = export_run(run, out=out, settings=settings)
     emit({"model": str(model)}, as_json=as_json, text=f"exported: {model}")

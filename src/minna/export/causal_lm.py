@@ -24,11 +24,13 @@ from minna.artifact.files import write_text_atomically
 from minna.artifact.tensors import save_tensors
 from minna.artifact.verify import verify
 from minna.console import say
-from minna.errors import ArtifactError
+from minna.errors import ArtifactError, UsageError
 from minna.models import Decoder, find_family
+from minna.models.adapters import adapt, as_peft, merge, write_peft
 from minna.models.encoder import Encoder
 from minna.models.family import build
-from minna.recipe import load
+from minna.recipe import Recipe, load
+from minna.recipe.init import initialise
 from minna.tokenizer.adopt import FILES
 from minna.tokenizer.load import Tokenizer, load_tokenizer
 from minna.train.state import read_model
@@ -43,46 +45,105 @@ class ExportSettings:
     Attributes:
         dtype: of the weights on disk; training keeps fp32 masters, so any is exact or rounded once.
         shard_bytes: largest weights file.
+        adapter: of a run of adapters, write these alone, as the folder that peft loads beside the
+            base; else they are added to the base's weights, and a whole model is written.
         temperature, top_p, repetition_penalty: advised sampling, written to generation_config.json.
     """
 
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     shard_bytes: int = Field(default=5_000_000_000, ge=1_000_000)
+    adapter: bool = False
     temperature: float = Field(default=0.7, gt=0)
     top_p: float = Field(default=0.9, gt=0, le=1)
     repetition_penalty: float = Field(default=1.0, gt=0)
 
 
 def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
-    """Write the last checkpoint of a finished run as a model dir.
+    """Write the last checkpoint of a finished run as a model dir (or an adapter's folder).
 
     Raises:
         ArtifactError: the run is unfinished or damaged, or its tokenizer is gone or another one.
+        UsageError: only adapters were asked for, and the run trained whole weights.
     """
     settings = settings or ExportSettings()
     artifact.read_manifest(run, kind="run")
     manifest = verify(run)
     parents = [artifact.parent_of(run, role="run", kind="run")]
     values = asdict(settings)
-    if artifact.unchanged(out, key=artifact.key_of("model", settings=values, parents=parents)):
+    kind = "adapter" if settings.adapter else "model"
+    if artifact.unchanged(out, key=artifact.key_of(kind, settings=values, parents=parents)):
         say(f"{out}: this run is exported already")
         return out
     tokenizer = _tokenizer_of(manifest)
     words = load_tokenizer(tokenizer)
     recipe = load(str(run / "recipe.toml"))
     last = next(Path(name).parent for name in manifest.files if name.endswith("/state.json"))
-    model = build(recipe.model, vocab=words.vocab_size)
-    model.load_state_dict(read_model(run / last))  # verified above
-    with artifact.writing(out, kind="model", settings=values, parents=parents) as draft:
-        write_model(draft.path, model, family=recipe.model.family, words=words, settings=settings)
+    model = _trained(recipe, run / last, words=words)
+    with artifact.writing(out, kind=kind, settings=values, parents=parents) as draft:
+        if settings.adapter:
+            parameters = _write_adapter(draft.path, model, recipe)
+        else:
+            whole = _merged(model, recipe, words=words)
+            parameters = sum(p.numel() for p in whole.parameters())
+            write_model(
+                draft.path, whole, family=recipe.model.family, words=words, settings=settings
+            )
         for name in FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
-        parameters = sum(p.numel() for p in model.parameters())
         draft.count("parameters", parameters, "parameters")
         draft.licences = manifest.licences
         draft.legal = manifest.legal
     return out
+
+
+def _trained(recipe: Recipe, checkpoint: Path, *, words: Tokenizer) -> Decoder | Encoder:
+    """Put the model of a (verified) checkpoint together; of adapters, on the weights they sit on.
+
+    Raises:
+        ArtifactError: the base model is gone, or another one.
+    """
+    model = build(recipe.model, vocab=words.vocab_size)
+    weights = read_model(checkpoint)
+    if not recipe.adapter.used:
+        model.load_state_dict(weights)
+        return model
+    initialise(model, recipe)
+    adapt(model, recipe.adapter, device="cpu", seed=recipe.train.seed)
+    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+    assert not unknown, f"the checkpoint was verified, and holds {unknown}"
+    return model
+
+
+def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: Tokenizer) -> Decoder | Encoder:
+    if not recipe.adapter.used:
+        return model
+    with torch.device("meta"):
+        whole = build(recipe.model, vocab=words.vocab_size)
+    whole.load_state_dict(merge(model), assign=True)
+    return whole
+
+
+def _write_adapter(out: Path, model: Decoder | Encoder, recipe: Recipe) -> int:
+    """Write adapter_config.json and adapter_model.safetensors; return how many numbers learned.
+
+    Raises:
+        UsageError: the run has no adapters.
+    """
+    if not recipe.adapter.used:
+        raise UsageError(
+            "--adapter writes adapters alone, and this run trained whole weights",
+            remedy="leave --adapter out",
+        )
+    family = find_family(recipe.model.family)
+    config, tensors = as_peft(
+        model,
+        recipe.adapter,
+        to_disk=lambda state: family.to_disk(state, model.config),
+        base=recipe.init.from_,
+    )
+    write_peft(out, config, tensors)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _tokenizer_of(manifest: artifact.Manifest) -> Path:

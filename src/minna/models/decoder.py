@@ -335,7 +335,10 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., V] of hidden states [..., D]."""
-        return F.linear(hidden, self.embed.weight) if self.head is None else self.head(hidden)
+        if self.head is not None:
+            return self.head(hidden)
+        # frozen rows may be stored in bf16 beside a stream in fp32
+        return F.linear(hidden.to(self.embed.weight.dtype), self.embed.weight)
 
     def _rotation(self, S: int, positions_BS: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """Cosines and sines [S, R] or [B, 1, S, R] (one for all heads)."""
@@ -371,15 +374,17 @@ class Decoder(nn.Module):
                     std = self.config.embed_init_std
                 parameter.normal_(0.0, std, generator=generator)
 
-    def flops_per_token(self, *, row_tokens: int) -> int:
+    def flops_per_token(self, *, row_tokens: int, learns: bool = True) -> int:
         """Floating-point operations of one trained token: forward and backward, 6 per weight.
 
+        Of weights that do not learn (`learns`) 4: no gradient is made for them.
         Counts the matrices (embedding look-ups are free, the head is not) and causal attention at
         half of its [S, S] scores (PaLM, Chowdhery et al. 2022, appendix B).
         """
         weights = sum(p.numel() for p in self.layers.parameters() if p.ndim > 1)
         weights += self.head_weight.numel()
-        return 6 * weights + 6 * self.config.layers * self.config.attention_width * row_tokens
+        attention = 6 * self.config.layers * self.config.attention_width * row_tokens
+        return (6 if learns else 4) * weights + attention
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:

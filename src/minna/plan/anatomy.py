@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
-from minna.models import build, find_family
+from minna.models import Decoder, build, find_family
+from minna.models.adapters import AdapterSettings, adapter_parameters
 from minna.models.decoder import FusedLinear
 from minna.models.trainable import set_trainable
 from minna.recipe.schema import Recipe
 from minna.train.optim import MuonSettings
+
+_FP32 = 4
+# Half a byte, an 8-bit scale for each 64 and an fp32 one for each 256 of those (Dettmers et al.
+# 2023, section 3: 0.127 bits a parameter).
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,10 @@ class Anatomy:
         state_numbers: numbers that the optimisers keep.
         flops: of one trained token, forward and backward (PaLM, appendix B).
         forward: of the units' forward pass alone, per token.
+        stored: bytes of all weights as they are kept.
+        base: how frozen weights are kept beside adapters; None where all are fp32 and learn.
+        adapted: numbers a token of one unit that adapters keep for the backward pass.
+        largest: entries of the largest matrix of a unit.
     """
 
     parameters: int
@@ -60,6 +71,10 @@ class Anatomy:
     state_numbers: int
     flops: int
     forward: int
+    stored: int
+    base: Literal["fp32", "bf16", "nf4"] | None
+    adapted: int
+    largest: int
 
 
 def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
@@ -83,10 +98,21 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
     largest = max(units.values(), key=_size)
     inside = sum(_size(unit) for unit in units.values())
     words = vocab if shape.vocab is None else shape.vocab
-    flops = model.flops_per_token(row_tokens=row)
+    whole = flops = model.flops_per_token(row_tokens=row)
+    parameters, stored = _size(model), _FP32 * _size(model)
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    state_numbers = _state_numbers(recipe, model, list(units))
+    adapter, adapted = recipe.adapter, 0
+    if adapter.used and isinstance(model, Decoder):
+        learning = adapter_parameters(model, adapter)
+        flops = model.flops_per_token(row_tokens=row, learns=False) + 6 * learning
+        stored = _stored(model, adapter.base) + _FP32 * learning
+        parameters += learning
+        state_numbers = 2 * learning
+        adapted = _adapted(largest, adapter)
     return Anatomy(
-        parameters=_size(model),
-        learning=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=parameters,
+        learning=learning,
         units=len(units),
         unit=_size(largest),
         unit_matrices=sum(m.weight.numel() for m in _matrices(largest)),
@@ -96,9 +122,41 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
         width=shape.width,
         heads=shape.heads,
         vocab=words,
-        state_numbers=_state_numbers(recipe, model, list(units)),
+        state_numbers=state_numbers,
         flops=flops,
-        forward=flops // 3 - 2 * words * shape.width,
+        forward=whole // 3 - 2 * words * shape.width,
+        stored=stored,
+        base=adapter.base if adapter.used else None,
+        adapted=adapted,
+        largest=max(m.weight.numel() for m in _matrices(largest)),
+    )
+
+
+def _stored(model: nn.Module, base: Literal["fp32", "bf16", "nf4"]) -> int:
+    """Bytes of frozen weights: norms in fp32, what is large as `adapter.base` says."""
+    total = 0.0
+    for name, module in model.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        each = float(_FP32)
+        if isinstance(module, (nn.Linear, nn.Embedding)) and base != "fp32":
+            each = 2.0
+            if base == "nf4" and isinstance(module, nn.Linear) and name.startswith("layers."):
+                each = _NF4
+        total += each * own
+    return round(total)
+
+
+def _adapted(unit: nn.Module, settings: AdapterSettings) -> int:
+    """What adapters keep of a token: what A makes of it; beside 4-bit matrices, what enters, too.
+
+    Those are one operator to the compiler, which keeps its own copy in bf16.
+    """
+    own = settings.base == "nf4"
+    return sum(
+        own * child.in_features + settings.rank
+        for parent in unit.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Linear) and name in settings.targets
     )
 
 

@@ -103,7 +103,7 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     share = work.ranks if way.sharding == "shard" else 1
     tokens, c = way.rows * work.row_tokens, work.product_bytes
     fixed = {
-        "weights": _FP32 * math.ceil(a.parameters / share),
+        "weights": math.ceil(a.stored / share),
         "optimiser": _FP32 * math.ceil(a.state_numbers / share),
     }
     gradients = _FP32 * math.ceil(a.learning / share)
@@ -117,23 +117,27 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     # bytes of a logit and its gradient; not fused, four fp32 steps between them live at once
     logit = 2 * c + (0 if work.compile == "on" else 4 * _FP32)
     activations = kept(a, tokens=tokens, checkpointing=way.checkpointing, product_bytes=c)
-    copies = c * a.units * a.unit_matrices if _copies(way, c) else 0
+    copies = c * a.units * a.unit_matrices if _copies(a, way, c) else 0
+    if a.base == "nf4":  # one matrix at a time, as its numbers in bf16
+        copies = 2 * a.largest
+    gradient = 0 if a.base else _FP32 * head
+    # the head in the type of the products, and its gradient in that type
+    cast = (c * head if a.base == "fp32" else 0) if a.base else 2 * c * head
     gathered = _Gathered.of(a, way=way, c=c)
     moments = (
         Memory(
             **fixed,
             gradients=standing,
             activations=activations,
-            # hidden states and their gradient; logits and theirs; the head in the type of the
-            # products, its gradient in that type and in fp32
-            loss=2 * stream + logit * chunk * a.vocab + (2 * c + _FP32) * head,
+            # hidden states and their gradient; logits and theirs; the head
+            loss=2 * stream + logit * chunk * a.vocab + cast + gradient,
             workspace=copies + gathered.around,
         ),
         Memory(
             **fixed,
             gradients=standing,
             activations=activations + tokens * again_per_token(a, way.checkpointing, c),
-            loss=stream + _FP32 * head,
+            loss=stream + gradient,
             # gradients on their way: of the stream, and of the widest thing in a unit
             workspace=copies + stream + c * tokens * a.widest + gathered.backward,
         ),
@@ -142,9 +146,14 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     return max(moments, key=lambda moment: moment.total)
 
 
-def _copies(way: Way, c: int) -> bool:
+def _copies(a: Anatomy, way: Way, c: int) -> bool:
     """Whether weights in the type of the products are kept: what is computed again casts again."""
-    return c < _FP32 and way.sharding == "replicate" and way.checkpointing == "none"
+    return (
+        a.base in (None, "fp32")
+        and c < _FP32
+        and way.sharding == "replicate"
+        and way.checkpointing == "none"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +201,12 @@ def kept_per_token(a: Anatomy, how: Checkpointing, c: int) -> int:
     stream = _FP32 * a.width
     if how == "full":
         return stream
+    adapted = c * a.adapted
     statistics = _FP32 * a.heads
     if how == "selective":
-        return stream + c * (a.outputs - a.width + a.attention) + statistics
+        return stream + c * (a.outputs - a.width + a.attention) + statistics + adapted
     numbers = a.inputs + a.outputs_off_stream + a.rotated + a.width
-    return 2 * stream + c * numbers + statistics
+    return 2 * stream + c * numbers + statistics + adapted
 
 
 def again_per_token(a: Anatomy, how: Checkpointing, c: int) -> int:
@@ -219,7 +229,7 @@ def traffic(a: Anatomy, *, work: Work, way: Way) -> int:
     others = (work.ranks - 1) / work.ranks
     if way.sharding == "replicate":
         return round(2 * others * _FP32 * a.learning)
-    inside = a.parameters - a.around
+    inside = a.parameters - a.around  # adapters too lie inside
     once = 2 * work.product_bytes * inside + _FP32 * a.around + _FP32 * a.learning
     return round(others * once * work.micro_batches(way.rows))
 

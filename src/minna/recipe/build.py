@@ -11,6 +11,7 @@ import torch
 
 from minna.errors import UsageError
 from minna.models import Decoder, build, find_family
+from minna.models.adapters import adapt, adapter_parameters, size_of
 from minna.models.attention import EXPLICIT_ATTENTION_TOKENS, AttentionKind
 from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
@@ -55,8 +56,16 @@ def build_parts(
     words = load_tokenizer(tokenizer)
     accumulation = check_step_tokens(recipe, ranks=ranks.count)
     model = build(recipe.model, vocab=words.vocab_size)
-    if fresh:
+    adapter = recipe.adapter
+    if fresh or adapter.used:  # a checkpoint of adapters holds nothing else
         initialise(model, recipe)
+    flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens)
+    learned = None
+    if adapter.used:
+        assert isinstance(model, Decoder), "the recipe was checked"
+        flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens, learns=False)
+        flops += 6 * adapter_parameters(model, adapter)
+        learned = adapt(model, adapter, device=numerics.device, seed=recipe.train.seed)
     objective = _objective(recipe, accumulation=accumulation)
     if isinstance(model, Decoder):
         model.attention_kind = attention_kind(
@@ -68,11 +77,13 @@ def build_parts(
     family = find_family(recipe.model.family)
     patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
+    # parts of one gathered layer must be of one type
+    mixed = adapter.used and adapter.base != "fp32"
     placement = place(
         model,
         objective,
         device=numerics.device,
-        sharding=recipe.train.sharding,
+        sharding="replicate" if mixed else recipe.train.sharding,
         units=family.shard_units,
         ranks=ranks,
         precision=numerics.precision,
@@ -89,9 +100,10 @@ def build_parts(
         weights=kind.terms,
         micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks.count,
         accumulation=accumulation,
-        flops_per_token=model.flops_per_token(row_tokens=recipe.stream.row_tokens),
+        flops_per_token=flops,
         tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes if kind.whole_text else None,
         frozen=frozen,
+        kept=learned,
     )
 
 
@@ -110,11 +122,12 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
     """Return the numbers that follow from a recipe, as lines to read before step 0."""
     settings = recipe.train
     rows, row = settings.micro_batch_rows, recipe.stream.row_tokens
-    parameters = sum(p.numel() for p in parts.model.parameters())
+    parameters = size_of(parts.model)
+    weights = sum(p.numel() * p.element_size() for p in parts.model.parameters())
     learning = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
     shards = TokenShards(tokens, split="train")
     states = sum(_state_bytes(optimiser) for optimiser in parts.optimisers)
-    fixed = 4 * parameters + 4 * learning + states
+    fixed = weights + 4 * learning + states
     hoped = (
         numerics.peak
         * parts.placement.ranks.count

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from minna.console import warn
 from minna.errors import UsageError, nearest
+from minna.models.adapters import AdapterSettings
 from minna.models.family import FAMILIES, ModelShape, Shape
 from minna.objectives import CausalLMSettings, MaskedLMSettings
 from minna.recipe.init import completed
@@ -95,6 +96,7 @@ class Recipe:
     schedule: Schedule
     train: TrainSettings
     init: InitSettings = InitSettings()
+    adapter: AdapterSettings = AdapterSettings()
     trainable: dict[str, bool] = Field(default_factory=dict)
     evaluate: EvaluateSettings = EvaluateSettings()
 
@@ -109,6 +111,7 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "schedule": (Cosine, Linear, StableDecay),
     "train": (TrainSettings,),
     "init": (InitSettings,),
+    "adapter": (AdapterSettings,),
     "evaluate": (EvaluateSettings,),
 }
 
@@ -219,7 +222,37 @@ def _check_across(recipe: Recipe) -> None:
             f"{recipe.stream.kind!r}",
             remedy=f'write kind = "{_STREAM_OF[told]}" in [stream]',
         )
+    if recipe.adapter.used:
+        _check_adapter(recipe)
     check_step_tokens(recipe, ranks=1)
+
+
+def _check_adapter(recipe: Recipe) -> None:
+    """Check that adapters have weights to sit on and nobody else touches those."""
+    if not recipe.init.from_:
+        raise UsageError(
+            f"adapter.rank is {recipe.adapter.rank}, and init.from names no weights: adapters "
+            "learn beside weights that know something",
+            remedy="give a model dir with init.from=DIR, or adapter.rank=0 to train all weights",
+        )
+    if recipe.objective.kind != "causal_lm":
+        raise UsageError(
+            f"adapters are for decoders, and model.family is {recipe.model.family}",
+            remedy="leave [adapter] out",
+        )
+    if recipe.trainable:
+        raise UsageError(
+            "[adapter] freezes every weight, and [trainable] says "
+            f"{', '.join(f'{key} = {learns}' for key, learns in recipe.trainable.items())}",
+            remedy="use one of them; adapter.targets chooses which matrices get an adapter",
+        )
+    if recipe.train.sharding == "shard" and recipe.adapter.base != "fp32":
+        raise UsageError(
+            f"adapter.base {recipe.adapter.base} cannot be shared out in parts: one gathered "
+            "layer must be of one type",
+            remedy="leave train.sharding at auto (each rank then has a small copy), or "
+            "adapter.base=fp32",
+        )
 
 
 def warn_of_odd_settings(recipe: Recipe) -> None:

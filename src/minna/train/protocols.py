@@ -131,6 +131,8 @@ class Parts:
         tokens_per_byte: of the training text, to turn nats per token into bits per byte; None where
             the loss does not pay for every token, and perplexity is what it says.
         frozen: names of parameters that must not change.
+        kept: names of what a checkpoint holds of the model; None is all of it. The rest comes from
+            where it first came from.
     """
 
     model: nn.Module
@@ -147,3 +149,4 @@ class Parts:
     flops_per_token: int
     tokens_per_byte: float | None
     frozen: Sequence[str] = ()
+    kept: Sequence[str] | None = None

@@ -59,8 +59,11 @@ class State:
 
 def collect(parts: Parts) -> State:
     """Return the tensors of a run as they are: on their device, changing with the next step."""
+    model: Mapping[str, Tensor] = parts.model.state_dict()
+    if parts.kept is not None:
+        model = {name: model[name] for name in parts.kept}
     return State(
-        model=_own(parts.model.state_dict()),
+        model=_own(model),
         objective=_own(parts.objective.state_dict()),
         optimiser=_own(
             {
