@@ -155,9 +155,9 @@ def random_qwen(folder, *, seed=0, **changes):
         return torch.randn(*shape, generator=generator) * 0.3
 
     state = {
-        "transformer.wte.weight": draw(64, 48),
+        "transformer.wte.weight": draw(config["vocab_size"], 48),
         "transformer.ln_f.weight": 1 + draw(48),
-        "lm_head.weight": draw(64, 48),
+        "lm_head.weight": draw(config["vocab_size"], 48),
         "transformer.rotary_emb.inv_freq": draw(6),  # old files carry it
     }
     for n in range(2):

@@ -13,7 +13,7 @@ from tests.recipe.test_recipes_shrunk import shrink
 from tests.toy_chain import make_corpus
 
 from minna import artifact, recipe
-from minna.errors import UsageError
+from minna.errors import ArtifactError, UsageError
 from minna.export import ExportSettings, export_run
 from minna.runtime.load import load_model
 from minna.tokenizer import TokenizerSettings, train_tokenizer
@@ -131,3 +131,19 @@ def test_the_commands_say_what_cannot_be(base, tmp_path, monkeypatch, capsys):
     tuned = recipe.run_recipe(lora(model), corpus=corpus, tokenizer=words, out=tmp_path / "lora")
     status, out, _ = call(f"minna export {tuned} --adapter --out {tmp_path / 'x'} --json", monkeypatch, capsys)  # fmt: skip
     assert status == 0 and json.loads(out)["model"] == str(tmp_path / "x")
+
+
+def test_adapters_are_merged_into_no_other_weights_than_they_learned_beside(base, tmp_path):
+    corpus, words, model = base
+    own = tmp_path / "own"
+    shutil.copytree(model, own)
+    run = recipe.run_recipe(lora(own), corpus=corpus, tokenizer=words, out=tmp_path / "run")
+    weights = own / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ArtifactError, match="is not the one these adapters learned beside"):
+        export_run(run, out=tmp_path / "model")
+    shutil.rmtree(own)
+    with pytest.raises(ArtifactError, match="is gone, and the run holds only its adapters"):
+        export_run(run, out=tmp_path / "model")

@@ -22,6 +22,7 @@ from torch import Tensor
 from minna import artifact
 from minna.artifact.files import write_text_atomically
 from minna.artifact.tensors import save_tensors
+from minna.artifact.terms import fingerprint, kept_terms
 from minna.artifact.verify import verify
 from minna.console import say
 from minna.errors import ArtifactError, UsageError
@@ -32,7 +33,7 @@ from minna.models.family import build
 from minna.recipe import Recipe, load
 from minna.recipe.init import initialise
 from minna.tokenizer.adopt import FILES
-from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.train.state import read_model
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -75,7 +76,7 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
         say(f"{out}: this run is exported already")
         return out
     tokenizer = _tokenizer_of(manifest)
-    words = load_tokenizer(tokenizer)
+    words = training_tokenizer(tokenizer)
     recipe = load(str(run / "recipe.toml"))
     last = next(Path(name).parent for name in manifest.files if name.endswith("/state.json"))
     model = _trained(recipe, run / last, words=words)
@@ -92,12 +93,14 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
         draft.count("parameters", parameters, "parameters")
+        for name, text in kept_terms(run).texts.items():
+            write_text_atomically(draft.path / name, text)
         draft.licences = manifest.licences
         draft.legal = manifest.legal
     return out
 
 
-def _trained(recipe: Recipe, checkpoint: Path, *, words: Tokenizer) -> Decoder | Encoder:
+def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decoder | Encoder:
     """Put the model of a (verified) checkpoint together; of adapters, on the weights they sit on.
 
     Raises:
@@ -108,6 +111,7 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: Tokenizer) -> Decoder |
     if not recipe.adapter.used:
         model.load_state_dict(weights)
         return model
+    _refuse_other_base(Path(recipe.init.from_), run=checkpoint.parents[1])
     initialise(model, recipe)
     adapt(model, recipe.adapter, device="cpu", seed=recipe.train.seed)
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
@@ -115,7 +119,26 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: Tokenizer) -> Decoder |
     return model
 
 
-def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: Tokenizer) -> Decoder | Encoder:
+def _refuse_other_base(base: Path, *, run: Path) -> None:
+    """Refuse to put adapters on weights that they did not learn beside.
+
+    Raises:
+        ArtifactError: the base model is gone, or another one.
+    """
+    if not (base / "config.json").is_file():
+        raise ArtifactError(
+            f"the base model {base} is gone, and the run holds only its adapters",
+            remedy="put it back; --adapter needs it too, for its shapes",
+        )
+    inputs = json.loads((run / "inputs.json").read_text(encoding="utf-8"))
+    if inputs.get("base model") != fingerprint(base):
+        raise ArtifactError(
+            f"the model at {base} is not the one these adapters learned beside",
+            remedy="put that one back, or train again",
+        )
+
+
+def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: AnyTokenizer) -> Decoder | Encoder:
     if not recipe.adapter.used:
         return model
     with torch.device("meta"):
@@ -167,7 +190,7 @@ def write_model(
     model: Decoder | Encoder,
     *,
     family: str,
-    words: Tokenizer,
+    words: AnyTokenizer,
     settings: ExportSettings | None = None,
 ) -> None:
     """Write weights, config.json and generation_config.json of a model into the folder `out`."""

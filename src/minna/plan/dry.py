@@ -14,7 +14,7 @@ from minna.plan.choose import Plan, plan
 from minna.plan.devices import Device, of_cuda, this_cpu
 from minna.plan.words import lines
 from minna.recipe.schema import Recipe, check_step_tokens
-from minna.tokenizer.load import load_tokenizer
+from minna.tokenizer.coder import training_tokenizer
 from minna.train.precision import compiler_found, pick_device
 
 
@@ -36,7 +36,7 @@ def dry_run(recipe: Recipe, *, tokenizer: Path | None, corpus: Path | None) -> t
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     check_step_tokens(recipe, ranks=ranks)
-    vocab = load_tokenizer(tokenizer).vocab_size if tokenizer else recipe.tokenizer.vocab_size
+    vocab = training_tokenizer(tokenizer).vocab_size if tokenizer else recipe.tokenizer.vocab_size
     place = pick_device(recipe.train.device)
     made = plan(recipe, gpus=ranks, device=_here(place), vocab=vocab)
     told = [

@@ -20,7 +20,7 @@ from minna.recipe.init import initialise
 from minna.recipe.kinds import KINDS
 from minna.recipe.schema import Recipe, check_step_tokens
 from minna.streams import TokenShards
-from minna.tokenizer.load import load_tokenizer
+from minna.tokenizer.coder import training_tokenizer
 from minna.train.optim import Muon, make_optimisers
 from minna.train.parallel import place
 from minna.train.precision import Numerics
@@ -53,7 +53,7 @@ def build_parts(
     Raises:
         UsageError: the sections do not fit the tokenizer or each other.
     """
-    words = load_tokenizer(tokenizer)
+    words = training_tokenizer(tokenizer)
     accumulation = check_step_tokens(recipe, ranks=ranks.count)
     model = build(recipe.model, vocab=words.vocab_size)
     adapter = recipe.adapter

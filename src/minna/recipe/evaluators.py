@@ -15,11 +15,11 @@ from minna.runtime.load import LoadedModel
 from minna.runtime.sampling import Sampling
 from minna.runtime.score import score_documents
 from minna.streams import TokenShards
-from minna.tokenizer.load import Tokenizer
+from minna.tokenizer.coder import AnyTokenizer
 from minna.train.protocols import Evaluation, Evaluator
 
 
-def looks(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
+def looks(recipe: Recipe, tokens: Path, words: AnyTokenizer) -> list[Evaluator]:
     """Return the looks a recipe asks for."""
     valid = TokenShards(tokens, split="valid")
     found: list[Evaluator] = []
@@ -30,7 +30,7 @@ def looks(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
     return found
 
 
-def bits_per_byte(valid: TokenShards, *, words: Tokenizer, limit: int) -> Evaluator:
+def bits_per_byte(valid: TokenShards, *, words: AnyTokenizer, limit: int) -> Evaluator:
     """Bits per byte of up to `limit` documents spread evenly over the valid split.
 
     Each document is read alone, after one `</s>`, and pays for its end, which counts as one byte.
@@ -44,7 +44,7 @@ def bits_per_byte(valid: TokenShards, *, words: Tokenizer, limit: int) -> Evalua
     return look
 
 
-def samples(settings: EvaluateSettings, *, words: Tokenizer, seed: int) -> Evaluator:
+def samples(settings: EvaluateSettings, *, words: AnyTokenizer, seed: int) -> Evaluator:
     """Continue the recipe's prompts; the same seed every time, so that only the model changes."""
     sampling = Sampling(temperature=settings.temperature, top_p=settings.top_p, seed=seed)
     how = GenerateSettings(max_new_tokens=settings.sample_tokens, sampling=sampling)
@@ -61,7 +61,7 @@ def samples(settings: EvaluateSettings, *, words: Tokenizer, seed: int) -> Evalu
     return look
 
 
-def _as_loaded(model: nn.Module, words: Tokenizer) -> LoadedModel:
+def _as_loaded(model: nn.Module, words: AnyTokenizer) -> LoadedModel:
     assert isinstance(model, Decoder), "these looks are for decoders"
     return LoadedModel(decoder=model, tokenizer=words, config={}, generation={})
 

@@ -19,7 +19,8 @@ from minna.streams import (
     TextStreamSettings,
     TokenShards,
 )
-from minna.tokenizer.load import Tokenizer
+from minna.tokenizer.coder import AnyTokenizer
+from minna.tokenizer.masks import with_masks
 from minna.train.protocols import Evaluator, Stream
 from minna.train.ranks import Ranks
 
@@ -35,13 +36,13 @@ class Kind:
         whole_text: whether the loss pays for every token, so that it says bits per byte.
     """
 
-    stream: Callable[[Recipe, TokenShards, Tokenizer, Ranks], Stream]
+    stream: Callable[[Recipe, TokenShards, AnyTokenizer, Ranks], Stream]
     terms: dict[str, float]
-    looks: Callable[[Recipe, Path, Tokenizer], list[Evaluator]]
+    looks: Callable[[Recipe, Path, AnyTokenizer], list[Evaluator]]
     whole_text: bool
 
 
-def _text(recipe: Recipe, shards: TokenShards, words: Tokenizer, ranks: Ranks) -> Stream:
+def _text(recipe: Recipe, shards: TokenShards, words: AnyTokenizer, ranks: Ranks) -> Stream:
     return TextStream(
         shards,
         settings=cast("TextStreamSettings", recipe.stream),
@@ -50,11 +51,11 @@ def _text(recipe: Recipe, shards: TokenShards, words: Tokenizer, ranks: Ranks) -
     )
 
 
-def _masked(recipe: Recipe, shards: TokenShards, words: Tokenizer, ranks: Ranks) -> Stream:
+def _masked(recipe: Recipe, shards: TokenShards, words: AnyTokenizer, ranks: Ranks) -> Stream:
     return MaskedStream(
         shards,
         settings=cast("MaskedStreamSettings", recipe.stream),
-        words=words,
+        words=with_masks(words),
         **_place(recipe, ranks),
     )
 

@@ -19,23 +19,25 @@ from minna.recipe.schema import Recipe
 from minna.runtime.fill import fill
 from minna.streams import MaskedStreamSettings, MaskIds, TokenShards
 from minna.streams.masked import IGNORE
+from minna.tokenizer.coder import AnyTokenizer
 from minna.tokenizer.load import Tokenizer
-from minna.tokenizer.masks import MASK
+from minna.tokenizer.masks import MASK, with_masks
 from minna.train.protocols import Evaluation, Evaluator
 
 _SEED = 20_210_825  # of the hidden words of held-out text; any number
 
 
-def looks(recipe: Recipe, tokens: Path, words: Tokenizer) -> list[Evaluator]:
+def looks(recipe: Recipe, tokens: Path, words: AnyTokenizer) -> list[Evaluator]:
     """Return the looks a recipe asks for."""
     valid = TokenShards(tokens, split="valid")
+    pieces = with_masks(words)
     settings = cast("MaskedStreamSettings", recipe.stream)
     found: list[Evaluator] = []
     if recipe.evaluate.valid_documents and valid.documents:
         limit = recipe.evaluate.valid_documents
-        found.append(hidden_words(valid, settings=settings, words=words, limit=limit))
+        found.append(hidden_words(valid, settings=settings, words=pieces, limit=limit))
     if prompts := [prompt for prompt in recipe.evaluate.prompts if MASK in prompt]:
-        found.append(filled(prompts, words=words))
+        found.append(filled(prompts, words=pieces))
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minna import artifact
+from minna.artifact import terms
 from minna.artifact.files import sha256_file, write_text_atomically
 from minna.artifact.manifest import (
     FileEntry,
@@ -29,7 +30,8 @@ from minna.artifact.manifest import (
     write_manifest,
 )
 from minna.console import say, warn
-from minna.errors import ArtifactError, TrainingError
+from minna.errors import ArtifactError, TrainingError, UsageError
+from minna.models.adapters import size_of
 from minna.recipe.build import arithmetic, build_parts
 from minna.recipe.init import refuse_other_shape
 from minna.recipe.schema import Recipe, check, resolved, to_toml
@@ -70,11 +72,18 @@ class _Inputs:
     corpus: Path
     tokenizer: Path
     parents: list[artifact.Parent]
+    base: Path | None
 
     def digests(self) -> dict[str, str]:
-        """Hash what each input holds, not when it was made: an identical rebuild is the same."""
+        """Hash what each input holds, not when it was made: an identical rebuild is the same.
+
+        A base model that is gone is left out: its weights are in the checkpoints since.
+        """
         places = {"corpus": self.corpus, "tokenizer": self.tokenizer}
-        return {role: _content_digest(place) for role, place in places.items()}
+        found = {role: _content_digest(place) for role, place in places.items()}
+        if self.base is not None and (self.base / "config.json").is_file():
+            found["base model"] = terms.fingerprint(self.base)
+        return found
 
 
 def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> Path:
@@ -111,7 +120,10 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
         ranks.together(functools.partial(_adopt, recipe, out) if ranks.first else lambda: None)
     inputs = ranks.together(
         lambda: _Inputs(
-            corpus=corpus, tokenizer=tokenizer, parents=_parents(recipe, corpus, tokenizer)
+            corpus=corpus,
+            tokenizer=tokenizer,
+            parents=_parents(recipe, corpus, tokenizer),
+            base=Path(recipe.init.from_) if recipe.init.from_ else None,
         )
     )
     settings = resolved(recipe)
@@ -199,16 +211,38 @@ def _take_over(
             checkpoint.warn_of_other_code(found)
         elif recipe.init.from_:
             refuse_other_shape(recipe)
+            _take_terms(recipe, out)
         _warn_of_other_tokenizer(recipe, inputs.tokenizer)
         # from here on it is unfinished again, whatever it was before
         (out / artifact.MANIFEST_NAME).unlink(missing_ok=True)
         write_text_atomically(out / "recipe.toml", to_toml(recipe))
-        write_text_atomically(out / _INPUTS, json.dumps(inputs.digests(), indent=1) + "\n")
+        if found is None:
+            write_text_atomically(out / _INPUTS, json.dumps(inputs.digests(), indent=1) + "\n")
         return -1 if found is None else checkpoint.saved(out).index(found)
 
     (number,) = ranks.sum([ranks.together(first if ranks.first else lambda: 0)])
     _refuse_other_place(out, ranks=ranks)
     return None if number < 0 else checkpoint.saved(out)[int(number)]
+
+
+def _take_terms(recipe: Recipe, out: Path) -> None:
+    """Copy the terms of the base model into the run.
+
+    Raises:
+        UsageError: the recipe names another licence than the one that its weights stay under.
+    """
+    base = Path(recipe.init.from_)
+    found = terms.read_terms(base)
+    stays = terms.stays(found.licence)
+    if stays and terms.stays(recipe.licence) != stays:
+        raise UsageError(
+            f"{base} is under {stays}, which what is trained of it stays under, and the recipe's "
+            f"licence is {recipe.licence}",
+            remedy=f"give licence={stays}",
+        )
+    named = found.licence or ("in words alone" if found.stated else "not stated there")
+    say(f"terms of {base}: {named}; this recipe's: {recipe.licence}")
+    terms.keep_terms(found, out)
 
 
 def _refuse_other_place(out: Path, *, ranks: Ranks) -> None:
@@ -246,7 +280,7 @@ def _refuse_other_kind(out: Path) -> None:
     if not out.exists() or (out / "recipe.toml").is_file():
         return
     inside = [path.name for path in out.iterdir() if not path.name.startswith(".")]
-    if set(inside) - {"tokens", OWN_TOKENIZER}:
+    if set(inside) - {"tokens", OWN_TOKENIZER, terms.FOLDER}:
         raise ArtifactError(
             f"{out} exists and is not a run (it holds {', '.join(sorted(inside)[:4])})",
             remedy="choose another --out",
@@ -268,7 +302,12 @@ def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> R
             remedy="choose another --out, or give the settings it was started with",
         )
     before = json.loads((out / _INPUTS).read_text(encoding="utf-8"))
-    changed = [role for role, digest in inputs.digests().items() if before.get(role) != digest]
+    changed = [
+        role
+        for role, digest in inputs.digests().items()
+        # runs of before base models were looked at know none
+        if before.get(role, digest if role == "base model" else None) != digest
+    ]
     if changed:
         raise TrainingError(
             f"{out} was trained on another {' and another '.join(changed)} than the one given now",
@@ -334,8 +373,12 @@ def _finish(
     last = checkpoint.saved(out)[-1]
     files = [out / name for name in ("recipe.toml", _INPUTS, "log.jsonl", "report.html")]
     files += sorted(path for path in last.iterdir() if path.is_file())
+    files += sorted(path for path in (out / terms.FOLDER).glob("*") if path.is_file())
     corpus = artifact.read_manifest(inputs.corpus)
-    parameters = sum(p.numel() for p in parts.model.parameters())
+    base = None
+    if inputs.base is not None and (inputs.base / artifact.MANIFEST_NAME).is_file():
+        base = artifact.read_manifest(inputs.base)
+    parameters = size_of(parts.model)
     manifest = new_manifest(
         "run",
         settings=resolved(recipe),
@@ -351,8 +394,13 @@ def _finish(
             "tokens": artifact.Count(value=done.tokens, unit="tokens"),
             "parameters": artifact.Count(value=parameters, unit="parameters"),
         },
-        licences=corpus.licences,
-        legal=corpus.legal,
+        licences=_once([*corpus.licences, *base.licences] if base else corpus.licences),
+        legal=_once([*corpus.legal, *base.legal] if base else corpus.legal),
         wall_seconds=round(done.seconds, 1),
     )
     write_manifest(out, manifest)
+
+
+def _once(things: list[Any]) -> list[Any]:
+    """Return each of them once, in order."""
+    return [thing for place, thing in enumerate(things) if thing not in things[:place]]

@@ -140,7 +140,8 @@ def _warn(facts: Facts) -> None:
         warn("no manifest says under which terms the training data is, and the card says so")
     if not facts.evaluations:
         warn("there is no report: the card will have no evaluation")
-    for name in sorted(set(facts.model.manifest.files) & set(_WRITTEN)):
+    taken_up = set(facts.terms.texts)
+    for name in sorted(set(facts.model.manifest.files) & set(_WRITTEN) - taken_up):
         warn(f"{name} of the model dir is left out: the release writes its own")
 
 

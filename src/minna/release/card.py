@@ -18,7 +18,7 @@ from minna.release import rows
 from minna.release.check import Check
 from minna.release.evaluations import Evaluation, Metric, Task
 from minna.release.facts import UNSTATED, Facts
-from minna.release.licences import base_weights
+from minna.release.licences import base_notices, base_weights
 
 _REFERENCE_NAMES = {
     "kneser-ney": ("Kneser-Ney n-gram", "Kneser-Ney n-gram"),
@@ -104,6 +104,8 @@ def notice_text(facts: Facts) -> str:
     if not facts.data_licences:
         lines.append("- (no source is recorded)")
     lines += ["", "The data itself is not part of this distribution.", ""]
+    for text in base_notices(facts.terms):
+        lines += ["The weights that training began with ask for this notice:", "", text, ""]
     return "\n".join(lines)
 
 
@@ -150,7 +152,7 @@ def _context(facts: Facts, check: Check | None) -> dict[str, Any]:
         "procedure": rows.procedure(facts),
         "evaluations": [_evaluation(item) for item in facts.evaluations],
         "tokenizer": rows.tokenizer(facts),
-        "byte_fallback": facts.words.fields.byte_fallback,
+        "byte_fallback": facts.words.byte_fallback,
         "new_tokens": min(_NEW_TOKENS, facts.config.context // 2),
         "sampling": bool(facts.generation.get("do_sample")),
         "small": facts.parameters < _LARGE_PARAMETERS,

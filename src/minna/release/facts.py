@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minna.artifact import Licence, Manifest
+from minna.artifact.terms import Terms, kept_terms
 from minna.artifact.verify import verify
 from minna.errors import ArtifactError
 from minna.models import DecoderConfig, Family, find_family
@@ -21,7 +22,7 @@ from minna.release.evaluations import Evaluation, read_evaluation
 from minna.release.licences import WeightsLicence, weights_licence
 from minna.release.provenance import Link, first, walk
 from minna.release.settings import ReleaseSettings
-from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 
 UNSTATED = ("", "not stated", "unknown")
 
@@ -46,10 +47,11 @@ class Facts:
     dtype: str
     parameters: int
     generation: dict[str, Any]
-    words: Tokenizer
+    words: AnyTokenizer
     match: dict[str, Any]
     evaluations: list[Evaluation]
     licence: WeightsLicence
+    terms: Terms
 
     @property
     def model(self) -> Link:
@@ -101,7 +103,8 @@ def gather(model: Path, *, reports: Sequence[Path], name: str, settings: Release
             remedy="a run becomes a model by: minna export RUN --out MODEL",
         )
     chain = walk(model, role="model")
-    run = first(chain, "run").manifest
+    trained = first(chain, "run")
+    run, terms = trained.manifest, kept_terms(trained.path)
     evaluations = [read_evaluation(path, model=model, chain=chain) for path in reports]
     known = {link.sha256 for link in chain}
     report_chains = {
@@ -130,10 +133,13 @@ def gather(model: Path, *, reports: Sequence[Path], name: str, settings: Release
         dtype=str(config.get("dtype", config.get("torch_dtype", "float32"))),
         parameters=count_parameters(model),
         generation=_json(generation) if generation.is_file() else {},
-        words=load_tokenizer(model),
+        words=training_tokenizer(model),
         match=_json(match) if match.is_file() else {},
         evaluations=evaluations,
-        licence=weights_licence(settings, run=run, name=name, year=manifest.created[:4]),
+        terms=terms,
+        licence=weights_licence(
+            settings, run=run, terms=terms, name=name, year=manifest.created[:4]
+        ),
     )
 
 

@@ -13,11 +13,15 @@ from importlib import resources
 from typing import Final
 
 from minna.artifact import Manifest
+from minna.artifact.terms import Terms, stays
 from minna.errors import MinnaError, nearest
 from minna.release.settings import ReleaseSettings
 
-# Terms that whoever trains on keeps: weights that began under them stay under them.
-_INHERITED: Final = frozenset(["creativeml-openrail-m", "llama2", "openrail", "tongyi-qianwen"])
+# What a licence wants written where its weights are passed on, in its own words (from memory).
+_LINES: Final = {
+    "llama2": "Llama 2 is licensed under the LLAMA 2 Community License, Copyright (c) Meta "
+    "Platforms, Inc. All Rights Reserved.",
+}
 _BUNDLED: Final = {"apache-2.0": "Apache License 2.0", "mit": "MIT License"}
 # Other ids that the Hub shows as a licence of their own; the rest is "other" with a name and a
 # link.
@@ -67,16 +71,23 @@ class WeightsLicence:
 
 
 def weights_licence(
-    settings: ReleaseSettings, *, run: Manifest, name: str, year: str
+    settings: ReleaseSettings, *, run: Manifest, terms: Terms, name: str, year: str
 ) -> WeightsLicence:
     """Decide the licence of the weights.
+
+    Args:
+        settings: what a person decided.
+        run: that trained them.
+        terms: of the weights it began with.
+        name: of the model.
+        year: it was made in, for a copyright line.
 
     Raises:
         LicenceError: none is known, its text is missing, the weights began as another model's and
             nobody said under which terms, or under others than those they keep.
     """
-    chosen = (settings.licence or _of_run(settings, run)).strip().lower()
-    inherited = _inherited(run)
+    chosen = (settings.licence or _of_run(settings, run, terms)).strip().lower()
+    inherited = stays(terms.licence) or _inherited(run)
     if inherited and chosen != inherited:
         raise LicenceError(
             f"the weights began under {inherited!r} and stay under it, and --licence is {chosen!r}",
@@ -87,8 +98,15 @@ def weights_licence(
             f"the licence of the weights is not known (found {chosen!r})",
             remedy="give --licence, such as apache-2.0, or another with --licence-file",
         )
+    if chosen.startswith("llama3") and not name.startswith("Llama"):
+        raise LicenceError(
+            f"Llama 3's licence asks for a name that begins with Llama, and this is {name!r}",
+            remedy="give --name Llama-..., and say who built it behind that",
+        )
     if settings.licence_file is not None:
         text = _read(settings)
+    elif chosen == terms.licence and terms.text_of("licen", "copying"):
+        text = terms.text_of("licen", "copying")
     elif chosen in _BUNDLED:
         text = (resources.files("minna.release") / "templates" / f"{chosen}.txt").read_text(
             encoding="utf-8"
@@ -109,6 +127,13 @@ def weights_licence(
     )
 
 
+def base_notices(terms: Terms) -> list[str]:
+    """What NOTICE must say of the weights that training began with."""
+    found = terms.text_of("notice").strip()
+    line = _LINES.get(terms.licence, "")
+    return [text for text in (found, "" if line in found else line) if text]
+
+
 def base_weights(run: Manifest) -> str:
     """Where training took its first weights from; "" for random ones."""
     init = run.settings.get("init")
@@ -118,13 +143,15 @@ def base_weights(run: Manifest) -> str:
 def _inherited(run: Manifest) -> str:
     """Terms of the weights that training began with, where the recipe names them; else ""."""
     named = str(run.settings.get("licence", "")).strip().lower()
-    return named if base_weights(run) and named in _INHERITED else ""
+    return stays(named) if base_weights(run) else ""
 
 
-def _of_run(settings: ReleaseSettings, run: Manifest) -> str:
+def _of_run(settings: ReleaseSettings, run: Manifest, terms: Terms) -> str:
     """The recipe's licence, where it can be told: it says nothing of weights that it began with."""
     if inherited := _inherited(run):
         return inherited
+    if terms.licence and not stays(terms.licence):
+        return str(run.settings.get("licence", ""))  # it was compared when the run began
     base = base_weights(run)
     if base or settings.base_model:
         raise LicenceError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from minna.artifact import Manifest
 from minna.release.facts import Facts
+from minna.tokenizer.fast import FastTokenizer
 from minna.units import format_bytes, format_seconds
 
 _FAMILY_NAMES = {
@@ -128,6 +129,17 @@ def procedure(facts: Facts) -> list[Row]:
 
 def tokenizer(facts: Facts) -> list[Row]:
     """What the tokenizer does, read from its model file."""
+    if isinstance(facts.words, FastTokenizer):
+        whole = ("はい", "yes") if facts.words.byte_fallback else ("いいえ", "no")
+        return [
+            row("種類", "kind", f"tokenizer.json ({facts.words.kind})"),
+            row("語彙数", "pieces", facts.words.vocab_size),
+            row(
+                "すべての文字を表せるか",
+                "every text has tokens",
+                *whole,
+            ),
+        ]
     fields = facts.words.fields
     fallback = ("あり", "yes") if fields.byte_fallback else ("なし", "no")
     normalised = ("あり", "yes") if fields.charsmap else ("なし(恒等)", "none (identity)")

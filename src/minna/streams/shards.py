@@ -26,7 +26,7 @@ from minna.artifact.files import write_text_atomically
 from minna.console import progress
 from minna.corpus import read
 from minna.errors import ArtifactError, DataError
-from minna.tokenizer.load import Tokenizer, load_tokenizer
+from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 
 _SPLITS = ("train", "valid", "test")
 _UINT16_VOCABULARY = 1 << 16
@@ -42,14 +42,20 @@ def write_tokens(corpus: Path, *, tokenizer: Path, out: Path, threads: int = 2) 
     """Tokenise every split of a corpus into `out`; does nothing when `out` is already that.
 
     Raises:
-        DataError: the corpus has no training documents.
+        DataError: the corpus has no training documents, or the tokenizer no end of text.
         ArtifactError: an input is not what it should be.
     """
     parents = [
         artifact.parent_of(corpus, role="corpus", kind="corpus"),
         artifact.parent_of(tokenizer, role="tokenizer"),
     ]
-    words = load_tokenizer(tokenizer)
+    words = training_tokenizer(tokenizer)
+    if words.eos_id < 0:
+        raise DataError(
+            f"the tokenizer {tokenizer} names no token that ends a text, and every document ends "
+            "in one",
+            remedy='name it: "eos_token" in tokenizer_config.json',
+        )
     settings: dict[str, Any] = {"dtype": token_dtype(words.vocab_size).str, "eos": words.eos_id}
     if artifact.unchanged(out, key=artifact.key_of("tokens", settings=settings, parents=parents)):
         return out
@@ -92,7 +98,9 @@ def _write_repeats(out: Path, parts: list[read.Part]) -> None:
     write_text_atomically(out / _REPEATS, json.dumps(content, indent=1) + "\n")
 
 
-def _write_shard(part: read.Part, split: str, words: Tokenizer, stem: Path, threads: int) -> None:
+def _write_shard(
+    part: read.Part, split: str, words: AnyTokenizer, stem: Path, threads: int
+) -> None:
     """Write STEM.bin (tokens) and, last, STEM.npy (offsets and bytes): the mark of a whole one."""
     index_file = stem.with_name(stem.name + ".npy")
     if index_file.is_file():

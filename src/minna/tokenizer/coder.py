@@ -106,7 +106,7 @@ def load_coder(path: Path) -> Coder:
     """Open the tokenizer in the folder at `path` (a model dir, or a tokenizer alone).
 
     A SentencePiece model (tokenizer.model, spiece.model, or the only *.model file) comes first,
-    then tokenizer.json, then vocab.json with merges.txt.
+    then tokenizer.json, then vocab.json with merges.txt, then Qwen's *.tiktoken.
 
     Raises:
         ArtifactError: no such folder, or none of these in it.
@@ -119,8 +119,29 @@ def load_coder(path: Path) -> Coder:
     return SentencePieceCoder(tokenizer, folder) if isinstance(tokenizer, Tokenizer) else tokenizer
 
 
-def open_tokenizer(path: Path, folder: Folder | None = None) -> AnyTokenizer:
+def training_tokenizer(path: Path) -> AnyTokenizer:
+    """Open a tokenizer directory, a model dir, or a `.model` file, as training reads text.
+
+    A special token that stands in a text stays text: no document can end another.
+
+    Raises:
+        ArtifactError: none is there.
+        DataError: a file is damaged.
+    """
+    if path.is_file() or not path.exists():
+        return load_tokenizer(path)
+    return open_tokenizer(path, specials="text")
+
+
+def open_tokenizer(
+    path: Path, folder: Folder | None = None, *, specials: Literal["folder", "text"] = "folder"
+) -> AnyTokenizer:
     """The tokenizer itself, as the engine uses it.
+
+    Args:
+        path: the folder.
+        folder: its other files, if they are read already.
+        specials: what a special token written in a text is (of SentencePiece always text).
 
     Raises:
         ArtifactError: none is there.
@@ -135,7 +156,7 @@ def open_tokenizer(path: Path, folder: Folder | None = None) -> AnyTokenizer:
             # a tokenizer.model may also be tiktoken's or Mistral's; then the JSON file is meant
             if not (path / "tokenizer.json").is_file():
                 raise
-    return load_fast(path, folder)
+    return load_fast(path, folder, specials=specials)
 
 
 class SentencePieceCoder:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer.folder import Folder, read_folder
 from minna.tokenizer.load import outside_vocabulary, surrogate
+from minna.tokenizer.tiktoken import END, find_tiktoken, qwen_tokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _PAIR = ("vocab.json", "merges.txt")
@@ -31,16 +33,25 @@ _PAIR_CLASSES = frozenset({"", "GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTok
 _GPT2_END = "<|endoftext|>"
 
 
-def load_fast(path: Path, folder: Folder | None = None) -> FastTokenizer:
-    """Open tokenizer.json, else vocab.json with merges.txt (GPT-2's byte-level BPE), in a folder.
+def load_fast(
+    path: Path, folder: Folder | None = None, *, specials: Literal["folder", "text"] = "folder"
+) -> FastTokenizer:
+    """Open tokenizer.json, else vocab.json with merges.txt (GPT-2's), else Qwen's *.tiktoken.
+
+    Args:
+        path: the folder.
+        folder: its other files, if they are read already.
+        specials: what a special token written in a text is: text, or what the folder says.
 
     Raises:
-        ArtifactError: neither is there.
+        ArtifactError: none of them is there.
         DataError: a file is damaged, or its decoder is not known here.
     """
     from tokenizers import Tokenizer
 
     folder = folder or read_folder(path)
+    if specials == "text":
+        folder = replace(folder, literals=True)
     file = path / "tokenizer.json"
     pair = [path / name for name in _PAIR]
     try:
@@ -48,6 +59,10 @@ def load_fast(path: Path, folder: Folder | None = None) -> FastTokenizer:
             return FastTokenizer(Tokenizer.from_file(str(file)), folder, files=[file])
         if all(part.is_file() for part in pair):
             return FastTokenizer(_byte_level_bpe(*pair), _as_gpt2(folder, path), files=pair)
+        if ranks := find_tiktoken(path):
+            characters = {byte: character for character, byte in _byte_table().items()}
+            made = qwen_tokenizer(ranks, characters=characters)
+            return FastTokenizer(made, _as_qwen(folder), files=[ranks])
     except DataError:
         raise
     except Exception as error:  # the library raises plain Exception for whatever is wrong
@@ -57,7 +72,7 @@ def load_fast(path: Path, folder: Folder | None = None) -> FastTokenizer:
         ) from error
     raise ArtifactError(
         f"{path} holds no tokenizer: no SentencePiece model (tokenizer.model, spiece.model), no "
-        "tokenizer.json, no vocab.json with merges.txt",
+        "tokenizer.json, no vocab.json with merges.txt, no *.tiktoken",
         remedy="save a fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained()",
     )
 
@@ -116,6 +131,20 @@ class FastTokenizer:
         """Hex sha256 of tokenizer.json, or of vocab.json and merges.txt one after the other."""
         return hashlib.sha256(b"".join(file.read_bytes() for file in self._files)).hexdigest()
 
+    @property
+    def kind(self) -> str:
+        """What it is, in the words of tokenizer.json, such as "BPE"."""
+        return str(json.loads(self.as_json())["model"]["type"])
+
+    @property
+    def byte_fallback(self) -> bool:
+        """Whether any text has tokens that give it back."""
+        return bool(self.steps.table) or self.steps.byte_pieces
+
+    def as_json(self) -> str:
+        """The content of a tokenizer.json of it."""
+        return self._tokenizer.to_str(pretty=False)
+
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, nothing put before or behind.
 
@@ -147,7 +176,8 @@ class FastTokenizer:
         found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         rows: list[list[int]] = [encoding.ids for encoding in found]
         offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return np.array([number for row in rows for number in row], dtype=np.int32), offsets
+        flat = itertools.chain.from_iterable(rows)
+        return np.fromiter(flat, np.int32, count=int(offsets[-1])), offsets
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens left out; broken byte sequences become U+FFFD.
@@ -337,6 +367,11 @@ def _as_gpt2(folder: Folder, path: Path) -> Folder:
         )
     roles = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _GPT2_END)
     return replace(folder, specials=roles | folder.specials)
+
+
+def _as_qwen(folder: Folder) -> Folder:
+    """What Qwen's own code names: one token that ends a text and fills a row."""
+    return replace(folder, specials={"eos_token": END, "pad_token": END} | folder.specials)
 
 
 def _byte_level_bpe(vocab: Path, merges: Path) -> Any:

@@ -58,10 +58,10 @@ def read_folder(path: Path) -> Folder:
     Raises:
         DataError: one is not a JSON object.
     """
-    config = _object(path / "tokenizer_config.json")
-    named = config | _object(path / "special_tokens_map.json")
+    config = read_object(path / "tokenizer_config.json")
+    named = config | read_object(path / "special_tokens_map.json")
     decoder: dict[str, Any] = config.get("added_tokens_decoder") or {}
-    added = {str(k): int(v) for k, v in _object(path / "added_tokens.json").items()}
+    added = {str(k): int(v) for k, v in read_object(path / "added_tokens.json").items()}
     added |= {_content(entry): int(number) for number, entry in decoder.items()}
     more: list[Any] = []
     for key in ("additional_special_tokens", "extra_special_tokens"):
@@ -89,7 +89,7 @@ def _chat_template(path: Path, config: dict[str, Any]) -> str | None:
     alone = path / "chat_template.jinja"
     if alone.is_file():
         return alone.read_text(encoding="utf-8")
-    value: Any = _object(path / "chat_template.json").get("chat_template")
+    value: Any = read_object(path / "chat_template.json").get("chat_template")
     value = value or config.get("chat_template")
     if isinstance(value, list):
         by_name: dict[str, str] = {entry["name"]: entry["template"] for entry in value}
@@ -99,7 +99,7 @@ def _chat_template(path: Path, config: dict[str, Any]) -> str | None:
 
 def _eos_id(path: Path) -> int:
     for name in ("generation_config.json", "config.json"):
-        value: Any = _object(path / name).get("eos_token_id")
+        value: Any = read_object(path / name).get("eos_token_id")
         if isinstance(value, list) and value:
             value = value[0]
         if isinstance(value, int):
@@ -112,7 +112,12 @@ def _content(entry: Any) -> str:
     return str(entry["content"]) if isinstance(entry, dict) else str(entry)
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; {} where there is no such file.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
     if not path.is_file():
         return {}
     try:

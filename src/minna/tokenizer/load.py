@@ -117,6 +117,11 @@ class Tokenizer:
         """[vocab_size] whether an id is a byte of a character that is not in the vocabulary."""
         return np.array([piece.type == PieceType.BYTE for piece in self.fields.pieces])
 
+    @property
+    def byte_fallback(self) -> bool:
+        """Whether a character that is no piece becomes its bytes."""
+        return self.fields.byte_fallback
+
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without `<s>` or `</s>`. Special tokens typed in it stay text.
 

@@ -6,9 +6,24 @@ A word is hidden by an id, after tokenising: "[MASK]" typed into a text is cut i
 from __future__ import annotations
 
 from minna.errors import UsageError
+from minna.tokenizer.coder import AnyTokenizer
 from minna.tokenizer.load import Tokenizer
 
 CLS, MASK = "[CLS]", "[MASK]"
+
+
+def with_masks(words: AnyTokenizer) -> Tokenizer:
+    """Return the tokenizer as what masked-word prediction reads.
+
+    Raises:
+        UsageError: it is no SentencePiece model.
+    """
+    if not isinstance(words, Tokenizer):
+        raise UsageError(
+            "masked-word prediction reads SentencePiece models, and this is a tokenizer.json",
+            remedy='train one with specials = "rinna-32k" in [tokenizer]',
+        )
+    return words
 
 
 def mask_ids(words: Tokenizer) -> tuple[int, int]:
