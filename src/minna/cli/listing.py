@@ -11,13 +11,13 @@ from minna.cli.output import JsonOption, emit
 
 def listing(
     what: Annotated[
-        str, typer.Argument(help="recipes, pipelines, sources, tasks, suites or tracks.")
+        str, typer.Argument(help="recipes, pipelines, prompts, sources, tasks, suites or tracks.")
     ] = "recipes",
     name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List recipes, pipelines, sources, evaluation tasks, suites or tracks, or print one whole.
+    """List recipes, pipelines, prompts, sources, tasks, suites or tracks, or print one whole.
 
     Example: minna list recipes toy-gpt-neox
     """
@@ -36,6 +36,18 @@ def listing(
             emit(pipeline.resolved(content), as_json=as_json, text=pipeline.source(name).rstrip())
             return
         rows = {n: pipeline.load(n).description for n in pipeline.names()}
+    elif what == "prompts":
+        from minna import prompts
+
+        if name is not None:
+            shown = prompts.source(name).rstrip()
+            emit(
+                {"toml": shown, "chat_template": prompts.chat_template(prompts.load(name))},
+                as_json=as_json,
+                text=shown,
+            )
+            return
+        rows = {n: prompts.load(n).description for n in prompts.names()}
     elif what == "sources":
         from minna.corpus.sources import DESCRIPTIONS
 
@@ -55,7 +67,7 @@ def listing(
             return
         rows = _tasks() if what == "tasks" else _suites()
     else:
-        lists = ["recipes", "pipelines", "sources", "tasks", "suites", "tracks"]
+        lists = ["recipes", "pipelines", "prompts", "sources", "tasks", "suites", "tracks"]
         raise UsageError(
             f"there is no list of {what!r}{nearest(what, lists)}",
             remedy=f"lists: {', '.join(lists)}",
