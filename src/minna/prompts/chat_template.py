@@ -103,4 +103,5 @@ def _quoted(text: str) -> str:
 
 
 def _refuse_empty(name: str) -> str:
-    return f"{{%- if not ({name} | trim) %}}{{{{- raise_exception('a turn is empty') }}}}{{%- endif %}}"
+    refusal = "{{- raise_exception('a turn is empty') }}"
+    return f"{{%- if not ({name} | trim) %}}{refusal}{{%- endif %}}"
