@@ -160,6 +160,7 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
     from minna.train.parallel import place
     from minna.train.precision import compile_or_fall_back
     from minna.train.protocols import Parts
+    from minna.train.quality import bits_per_byte
     from minna.train.schedule import Cosine
 
     toy = variant.get("toy", False)
@@ -197,7 +198,7 @@ def build_parts(variant: dict[str, Any], numerics: Any, ranks: Any) -> Any:
         micro_batch_tokens=rows * ROW * ranks.count,
         accumulation=1,
         flops_per_token=1,
-        tokens_per_byte=1.0,
+        quality=bits_per_byte(1.0),
     )
     compile_or_fall_back(parts, example=batch, numerics=numerics)
     return parts

@@ -161,6 +161,7 @@ def make(ranks: Any, *, sharding: Any, rows: int) -> tuple[Any, dict[str, int]]:
     from minna.train.optim import AdamWSettings, make_optimisers
     from minna.train.parallel import place
     from minna.train.protocols import Parts
+    from minna.train.quality import bits_per_byte
     from minna.train.schedule import Cosine
 
     model = build(GptNeoXShape(**SHAPE), vocab=VOCAB)
@@ -191,7 +192,7 @@ def make(ranks: Any, *, sharding: Any, rows: int) -> tuple[Any, dict[str, int]]:
         micro_batch_tokens=ROWS * ROW,
         accumulation=1,
         flops_per_token=1,
-        tokens_per_byte=1.0,
+        quality=bits_per_byte(1.0),
     )
     return parts, {"bytes": everything, "layers": inside}
 

@@ -177,6 +177,7 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
     from minna.train.parallel import Whole
     from minna.train.precision import compile_or_fall_back, decide
     from minna.train.protocols import Parts
+    from minna.train.quality import bits_per_byte
     from minna.train.schedule import Cosine
 
     batches = read_batches(options)
@@ -200,7 +201,7 @@ def minna_parts(options: argparse.Namespace) -> tuple[Any, Any]:
         micro_batch_tokens=ROW * ROWS,
         accumulation=1,
         flops_per_token=1,
-        tokens_per_byte=1.0,
+        quality=bits_per_byte(1.0),
     )
     compile_or_fall_back(parts, example=batches[0], numerics=numerics)
     return parts, numerics

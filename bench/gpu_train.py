@@ -61,6 +61,7 @@ def train_minna(
     from minna.train.parallel import Whole
     from minna.train.precision import compile_or_fall_back, decide
     from minna.train.protocols import Parts
+    from minna.train.quality import bits_per_byte
     from minna.train.schedule import Cosine
     from minna.train.step import take_step, to_device
 
@@ -89,7 +90,7 @@ def train_minna(
         micro_batch_tokens=at_once * task.scale.row,
         accumulation=total // at_once,
         flops_per_token=decoder.flops_per_token(row_tokens=task.scale.row),
-        tokens_per_byte=1.0,
+        quality=bits_per_byte(1.0),
     )
     start = time.perf_counter()
     example = to_device(next(task.batches(at_once, attention=attention)), torch.device(task.device))

@@ -24,6 +24,7 @@ from minna.streams.text import TextStream, TextStreamSettings
 from minna.train.optim import AdamWSettings, make_optimisers
 from minna.train.parallel import Sharding, place
 from minna.train.protocols import Parts
+from minna.train.quality import bits_per_byte
 from minna.train.ranks import ALONE, Ranks
 from minna.train.schedule import Cosine
 
@@ -107,7 +108,7 @@ def toy_parts(
         micro_batch_tokens=rows * row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=model.flops_per_token(row_tokens=row_tokens),
-        tokens_per_byte=0.25,
+        quality=bits_per_byte(0.25),
     )
 
 

@@ -13,9 +13,9 @@ from minna.errors import DataError, UsageError
 from minna.evaluate.backends.base import Generation
 from minna.evaluate.backends.endpoint import EndpointBackend
 from minna.evaluate.backends.engine import EngineBackend
-from minna.evaluate.backends.http import Http, HttpSettings, ServerError
 from minna.evaluate.records import Candidate
 from minna.runtime import load_model
+from minna.runtime.http import Http, HttpSettings, ServerError
 
 
 @pytest.fixture(scope="module")

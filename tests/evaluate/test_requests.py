@@ -20,7 +20,6 @@ from tests.evaluate.made_requests import (
 from minna.artifact import read_manifest
 from minna.cli.main import main
 from minna.errors import DataError, UsageError
-from minna.evaluate.chat import ChatTemplate
 from minna.evaluate.prompting import fill
 from minna.evaluate.readers import read_data
 from minna.evaluate.records import Document
@@ -32,6 +31,7 @@ from minna.evaluate.requests import (
     write_requests,
 )
 from minna.evaluate.task import choose
+from minna.prompts.sandbox import ChatTemplate
 from minna.tokenizer.coder import load_coder
 
 

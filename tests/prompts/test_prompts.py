@@ -10,8 +10,8 @@ from tests.toy_chain import make_corpus
 
 from minna import prompts
 from minna.errors import DataError, UsageError
-from minna.evaluate.chat import ChatTemplate
 from minna.prompts import Turn
+from minna.prompts.sandbox import ChatTemplate
 from minna.tokenizer import TokenizerSettings, train_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
@@ -146,3 +146,25 @@ def test_a_format_of_ones_own_is_read_from_a_file_and_mistakes_are_named(tmp_pat
         prompts.load(str(file))
     with pytest.raises(UsageError, match=r"no prompt format 'mina'; did you mean 'minna'"):
         prompts.load("mina")
+
+
+@pytest.mark.parametrize("name", prompts.names())
+def test_the_sandbox_cuts_a_prompt_where_learned_answers_begin_and_end(name):
+    fmt, found = dialogues(name)
+    template = ChatTemplate(prompts.chat_template(fmt), tokens={"eos_token": END})
+    for turns in found:
+        asked = [(turn.role, turn.text) for turn in turns[:-1]]
+        stretches = template.stretches(asked)
+        assert "".join(stretches) == template.render(asked)
+        learned = [piece for piece in fmt.pieces(turns) if piece.learned][:-1]
+        assert stretches[1::2] == [piece.text + END * piece.end for piece in learned]
+
+
+def test_no_turn_and_no_recursion_breaks_a_template():
+    template = ChatTemplate(
+        "{% generation %}{{ messages[0].content }}{% endgeneration %}", tokens={}
+    )
+    assert template.stretches([("user", "{{ answer_mark }}")]) == ["", "{{ answer_mark }}", ""]
+    endless = ChatTemplate("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", tokens={})
+    with pytest.raises(UsageError, match="refuses the turns user"):
+        endless.render([("user", "x")])

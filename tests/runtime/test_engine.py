@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from minna.errors import UsageError
 from minna.runtime import Engine, Request, Sampling
 from minna.runtime.prefix import MIN_SHARED, cluster
+from minna.runtime.text import TextStream
 from minna.tokenizer.load import StreamDecoder
 
 
@@ -237,6 +239,70 @@ def test_logprobs_are_those_of_the_distribution_drawn_from(model):
         kept = (row[:380] / 0.7).topk(5)
         place = kept.indices.tolist().index(token)
         assert drawn == pytest.approx(float(kept.values.log_softmax(-1)[place]), abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_a_rollout_draws_from_the_tokens_there_are_and_says_how_likely_each_was(model, temperature):
+    sampling = Sampling(temperature=temperature)
+    requests = [
+        Request(
+            prompt=p, max_new_tokens=20, sampling=dataclasses.replace(sampling, seed=n), stop_ids=()
+        )
+        for n, p in enumerate(prompts(5, seed=16))
+    ]
+    results = Engine(model, slots=5).run(requests)
+    assert [(len(r.ids), r.finish) for r in results] == [(20, "length")] * 5
+    for request, result in zip(requests, results, strict=True):
+        ids = torch.tensor([[*request.prompt, *result.ids]])
+        logits = model.decoder.logits(model.decoder(ids))[0, len(request.prompt) - 1 : -1]
+        logprobs = (logits[:, : model.vocab].float() / temperature).log_softmax(-1)
+        chosen = logprobs.gather(1, torch.tensor(result.ids)[:, None])[:, 0]
+        assert max(result.ids) < model.vocab < logits.shape[1]
+        assert result.logprobs == pytest.approx(chosen.tolist(), abs=1e-3)
+
+
+def test_rollouts_do_not_depend_on_their_company(model):
+    requests = [
+        Request(
+            prompt=prompt,
+            max_new_tokens=12,
+            sampling=Sampling(
+                temperature=0.9, seed=number, repetition_penalty=1.2 if number % 2 else 1.0
+            ),
+            samples=1 + number % 3,
+        )
+        for number, prompt in enumerate(prompts(7, seed=17))
+    ]
+    together = Engine(model, slots=8).run(requests)
+    expected = [r for request in requests for r in Engine(model, slots=1).run([request])]
+    assert [(r.ids, r.finish) for r in together] == [(r.ids, r.finish) for r in expected]
+
+
+def test_text_is_made_once_at_the_end_where_nobody_waits_for_pieces(model, monkeypatch):
+    (prompt,) = prompts(1, seed=18)
+    fed = []
+    feed = TextStream.feed
+
+    def counted(stream, number):
+        fed.append(number)
+        return feed(stream, number)
+
+    monkeypatch.setattr(TextStream, "feed", counted)
+    free = alone(model, Request(prompt=prompt, max_new_tokens=12, stop_ids=()))
+    for stops, texts in (((), ()), ((free.ids[7],), ()), ((), (free.text[3:5],))):
+        request = Request(prompt=prompt, max_new_tokens=12, stop_ids=stops, stop_texts=texts)
+        *_, streamed = Engine(model, slots=1).stream(request)
+        engine = Engine(model, slots=1)
+        engine.submit(request, events="last")
+        fed.clear()
+        events = []
+        while engine.busy:
+            events += engine.step()
+            assert texts or not engine.busy or not fed
+        (event,) = events
+        expected, result = streamed.result, event.result
+        assert (result.ids, result.text) == (expected.ids, expected.text)
+        assert (event.piece, result.finish) == (expected.text, expected.finish)
 
 
 def test_prompts_are_clustered_by_what_they_share():

@@ -9,15 +9,19 @@ from typing import Annotated
 
 import typer
 
+from minna.cli import corpus_dialogues
+from minna.cli.corpus_join import join
 from minna.cli.corpus_mix import mix
 from minna.cli.output import JsonOption, emit
 
 app = typer.Typer(help="Build and look at corpora.", no_args_is_help=True, rich_markup_mode=None)
 app.command("mix")(mix)
+app.command("join")(join)
 
 
 @app.command("build")
 def build(
+    ctx: typer.Context,
     source: Annotated[
         str,
         typer.Argument(help="tatoeba, aozora, local ...: `minna list sources`, hub:OWNER/NAME."),
@@ -33,14 +37,18 @@ def build(
     limit: Annotated[
         int | None, typer.Option(help="Read only the first so many documents: a sample.")
     ] = None,
-    valid: Annotated[float, typer.Option(help="Share of groups for validation.")] = 0.005,
-    test: Annotated[float, typer.Option(help="Share of groups for the final numbers.")] = 0.025,
+    valid: Annotated[
+        float, typer.Option(help="Share of groups for validation (dialogues: 0.02).")
+    ] = 0.005,
+    test: Annotated[
+        float, typer.Option(help="Share of groups for the final numbers (dialogues: 0.02).")
+    ] = 0.025,
     documents: Annotated[
         str, typer.Option(help="local .txt: a document is a file, a line or blank-line.")
     ] = "file",
     field: Annotated[str, typer.Option(help=".jsonl, .parquet: name of the text.")] = "text",
-    licence: Annotated[str, typer.Option(help="local, hub: terms of the text.")] = "not stated",
-    attribution: Annotated[str, typer.Option(help="local, hub: whom to credit.")] = "",
+    licence: Annotated[str, typer.Option(help="local, hub, dialogues: terms.")] = "not stated",
+    attribution: Annotated[str, typer.Option(help="local, hub, dialogues: credit.")] = "",
     files: Annotated[
         str, typer.Option(help="Which files of a folder or of a hub repository.")
     ] = "",
@@ -56,11 +64,19 @@ def build(
     """Turn a source into a corpus: normalised, filtered, de-duplicated, split.
 
     The same command goes on where an interrupted one stopped. Sections of settings: filters, mask,
-    dedup, contamination.
+    dedup, contamination. The sources dialogues (--from a file or folder of them) and keywords
+    (--from a text corpus) make a corpus of dialogues; their settings: unanswered, compared, seed.
 
     Example: minna corpus build aozora --from aozora.tar.xz --out build/aozora dedup.near=group
     """
     from dataclasses import asdict
+
+    from minna.corpus.sources import DIALOGUES
+
+    if source in DIALOGUES:
+        words = overrides or []
+        corpus_dialogues.build(ctx, source=source, overrides=words, out=out, as_json=as_json)
+        return
 
     from minna.corpus import BuildSettings
     from minna.corpus import build as build_documents
@@ -96,9 +112,9 @@ def cat(
     import itertools
     import json
 
-    from minna.corpus import COLUMNS, batches
+    from minna.corpus import COLUMNS, DIALOGUE_COLUMNS, batches, holds_dialogues
 
-    columns = COLUMNS
+    columns = DIALOGUE_COLUMNS if holds_dialogues(corpus) else COLUMNS
     rows = (
         row for batch in batches(corpus, split=split, columns=columns) for row in batch.to_pylist()
     )

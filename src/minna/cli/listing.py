@@ -11,32 +11,35 @@ from minna.cli.output import JsonOption, emit
 
 def listing(
     what: Annotated[
-        str, typer.Argument(help="recipes, pipelines, prompts, sources, tasks, suites or tracks.")
+        str, typer.Argument(help="recipes, pipelines, formats, sources, tasks, suites or tracks.")
     ] = "recipes",
     name: Annotated[str | None, typer.Argument(help="Print this one whole.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List recipes, pipelines, prompts, sources, tasks, suites or tracks, or print one whole.
+    """List recipes, pipelines, formats, sources, tasks, suites or tracks, or print one whole.
 
     Example: minna list recipes toy-gpt-neox
     """
-    from minna import pipeline, recipe
     from minna.errors import UsageError, nearest
 
     if what == "recipes":
+        from minna import recipe
+
         if name is not None:
             chosen = recipe.load(name)
             emit(recipe.resolved(chosen), as_json=as_json, text=recipe.to_toml(chosen).rstrip())
             return
         rows: dict[str, Any] = {n: recipe.load(n).description for n in recipe.names()}
     elif what == "pipelines":
+        from minna import pipeline
+
         if name is not None:
             content = pipeline.load(name)
             emit(pipeline.resolved(content), as_json=as_json, text=pipeline.source(name).rstrip())
             return
         rows = {n: pipeline.load(n).description for n in pipeline.names()}
-    elif what == "prompts":
+    elif what == "formats":
         from minna import prompts
 
         if name is not None:
@@ -67,7 +70,7 @@ def listing(
             return
         rows = _tasks() if what == "tasks" else _suites()
     else:
-        lists = ["recipes", "pipelines", "prompts", "sources", "tasks", "suites", "tracks"]
+        lists = ["recipes", "pipelines", "formats", "sources", "tasks", "suites", "tracks"]
         raise UsageError(
             f"there is no list of {what!r}{nearest(what, lists)}",
             remedy=f"lists: {', '.join(lists)}",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from minna.cli import (
+    chat,
     corpus,
     evaluate,
     generate,
     inspect,
+    label,
     listing,
     pipeline,
     plan,
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(corpus.app, name="corpus")
     app.add_typer(tokenizer.app, name="tokenizer")
     app.command("list")(listing.listing)
+    app.add_typer(label.app, name="label")
     app.command("plan")(plan.plan)
     app.command("train")(train.train)
     app.command("export")(train.export)
@@ -35,5 +38,6 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(evaluate.compare)
     app.command("release")(release.release)
     app.command("generate")(generate.generate)
+    app.command("chat")(chat.chat)
     app.command("speedrun")(speedrun.speedrun)
     app.command("inspect")(inspect.inspect)

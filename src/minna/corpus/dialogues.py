@@ -8,8 +8,9 @@ it is the file that is another one.
 | layout | keys |
 |---|---|
 | Anthropic HH | `chosen`, `rejected`: "\n\nHuman: ...\n\nAssistant: ..." (or messages) |
+| preferences | `prompt`, `chosen`, `rejected`: texts, HH's, or messages |
 | SHP | `history`, `human_ref_A`, `human_ref_B`, `labels` (1: A is preferred) |
-| OpenAI chat | `messages`: `role`, `content`; or `prompt`, `chosen`, `rejected` |
+| OpenAI chat | `messages`: `role`, `content` |
 | ShareGPT | `conversations`: `from`, `value` |
 | utterances | `utterances`: `name` (user or agent), `text` |
 | Alpaca, Dolly | `instruction`, `input` or `context`, `output` or `response` |
@@ -25,7 +26,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from minna.corpus.sources.files import find_files, format_of
 from minna.corpus.sources.streams import bounded_lines, broken, open_bytes
@@ -61,6 +62,8 @@ _KNOWN = (
     "instruction and output (Alpaca), inputs and targets (FLAN), prompt and completion"
 )
 
+Unanswered = Literal["drop", "keep"]
+
 
 class _NoDialogueError(Exception):
     """Why a row's turns are no dialogue."""
@@ -68,7 +71,7 @@ class _NoDialogueError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Dialogue:
-    """Turns that end with the assistant's.
+    """Turns that end with the assistant's, or with a user's that is to be answered.
 
     Attributes:
         id: first 16 hex digits of the sha256 of its turns.
@@ -87,10 +90,13 @@ class Dialogues:
 
     Attributes:
         path: .jsonl, .json (lines, or one array), .parquet; also compressed.
+        unanswered: what happens to a last turn that nobody answered: `drop` cuts it off, `keep`
+            keeps it, and reads rows that are only a `prompt`.
         dropped: reason -> rows left out, of the last time.
     """
 
     path: Path
+    unanswered: Unanswered = "drop"
     dropped: Counter[str] = field(default_factory=Counter[str])
 
     def __iter__(self) -> Iterator[Dialogue]:
@@ -103,21 +109,21 @@ class Dialogues:
         for name, file in find_files(self.path, formats=("json lines", "parquet"), what="dialogue"):
             for number, row in _rows(name, file):
                 try:
-                    yield read_row(row, where=f"{name}:{number}")
+                    yield read_row(row, where=f"{name}:{number}", unanswered=self.unanswered)
                 except _NoDialogueError as error:
                     self.dropped[str(error)] += 1
 
 
-def read_row(row: Mapping[str, Any], *, where: str) -> Dialogue:
+def read_row(row: Mapping[str, Any], *, where: str, unanswered: Unanswered = "drop") -> Dialogue:
     """Turn one row into a dialogue.
 
     Raises:
         DataError: it is of no known layout.
     """
-    turns, rejected = _read(row, where)
-    turns = _settled(turns)
+    turns, rejected = _read(row, where, unanswered)
+    turns = _settled(turns, unanswered)
     if rejected:
-        if not rejected.strip():
+        if not rejected.strip() or turns[-1].role != "assistant":
             raise _NoDialogueError("empty turn")
         if rejected.strip() == turns[-1].text.strip():
             raise _NoDialogueError("both answers are the same")
@@ -129,7 +135,7 @@ def read_row(row: Mapping[str, Any], *, where: str) -> Dialogue:
     )
 
 
-def _read(row: Mapping[str, Any], where: str) -> tuple[list[Turn], str]:
+def _read(row: Mapping[str, Any], where: str, unanswered: Unanswered) -> tuple[list[Turn], str]:
     """The turns of a row, and the answer that was liked less."""
     if "chosen" in row and "rejected" in row:
         return _compared(row, where)
@@ -141,22 +147,33 @@ def _read(row: Mapping[str, Any], where: str) -> tuple[list[Turn], str]:
     for key in ("messages", "conversations", "utterances", "conversation"):
         if isinstance(row.get(key), Sequence) and not isinstance(row[key], str):
             return _messages(row[key], where), ""
+    if unanswered == "keep" and row.get("prompt") and not _is_pair(row):
+        return _any(row["prompt"], where), ""
     return _pair(row, where), ""
 
 
 def _compared(row: Mapping[str, Any], where: str) -> tuple[list[Turn], str]:
     """A better and a worse answer to the same turns."""
     asked = _any(row["prompt"], where) if row.get("prompt") else []
-    chosen, rejected = (_any(row[key], where) for key in ("chosen", "rejected"))
-    if not chosen or not rejected or rejected[-1].role != "assistant":
+    if asked and asked[-1] == Turn("assistant", ""):  # HH's prompts end in "Assistant:"
+        asked.pop()
+    sides = [_any(row[key], where) for key in ("chosen", "rejected")]
+    if asked and all(isinstance(row[key], str) for key in ("chosen", "rejected")):
+        sides = [_plain(side) for side in sides]
+    chosen, rejected = sides
+    if any(not side or side[-1].role != "assistant" for side in sides):
         raise _NoDialogueError("no answer")
-    if len(chosen) == 1 and chosen[0].role == "user":  # plain answers behind a prompt
-        chosen, rejected = ([Turn("assistant", side[0].text)] for side in (chosen, rejected))
     if asked and chosen[: len(asked)] != asked:
         chosen, rejected = [*asked, *chosen], [*asked, *rejected]
     if chosen[:-1] != rejected[:-1]:
         raise _NoDialogueError("the two answers are to different turns")
     return chosen, rejected[-1].text
+
+
+def _plain(side: list[Turn]) -> list[Turn]:
+    """An answer behind a prompt that is written without HH's names is text alone."""
+    alone = len(side) == 1 and side[0].role == "user"
+    return [Turn("assistant", side[0].text)] if alone else side
 
 
 def _any(value: Any, where: str) -> list[Turn]:
@@ -190,6 +207,12 @@ def _messages(value: Any, where: str) -> list[Turn]:
     return turns
 
 
+def _is_pair(row: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(row.get(ask), str) and isinstance(row.get(answer), str) for ask, answer in _PAIRS
+    )
+
+
 def _pair(row: Mapping[str, Any], where: str) -> list[Turn]:
     """A question and its answer; an instruction with an input is a system turn before it."""
     for ask, answer in _PAIRS:
@@ -206,10 +229,11 @@ def _pair(row: Mapping[str, Any], where: str) -> list[Turn]:
     )
 
 
-def _settled(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Cut what nobody answered, and check the order."""
+def _settled(turns: Sequence[Turn], unanswered: Unanswered) -> tuple[Turn, ...]:
+    """Cut what nobody answered (unless it is kept), and check the order."""
+    ends = ("assistant", "user") if unanswered == "keep" else ("assistant",)
     kept = list(turns)
-    while kept and kept[-1].role != "assistant":
+    while kept and (kept[-1].role not in ends or _is_cue(kept[-1], unanswered)):
         kept.pop()
     if not kept:
         raise _NoDialogueError("no answer")
@@ -220,6 +244,11 @@ def _settled(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     if any(not turn.text.strip() for turn in kept):
         raise _NoDialogueError("empty turn")
     return tuple(kept)
+
+
+def _is_cue(turn: Turn, unanswered: Unanswered) -> bool:
+    """Whether it is the empty answer that HH's prompts end in ("Assistant:")."""
+    return unanswered == "keep" and turn.role == "assistant" and not turn.text.strip()
 
 
 def _rows(name: str, file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -145,7 +145,7 @@ def file_batches(file: Path, *, split: str, columns: Sequence[str]) -> Iterator[
     """Yield the named columns of the rows of a split of one file of `files`.
 
     Raises:
-        ArtifactError: the file is missing or damaged.
+        ArtifactError: the file is missing or damaged, or holds dialogues where text is asked for.
         UsageError: no such split or column.
     """
     if split not in _SPLITS:
@@ -171,6 +171,12 @@ def file_batches(file: Path, *, split: str, columns: Sequence[str]) -> Iterator[
 
 
 def _refuse_unknown(columns: Sequence[str], *, known: list[str], file: Path) -> None:
+    if "text" in columns and "turns" in known:
+        raise ArtifactError(
+            f"{file.parent.parent} holds dialogues, not documents",
+            remedy="give a corpus of text, such as `minna corpus build tatoeba` makes; dialogues "
+            "are for recipes that tune on them (docs/dialogues.md)",
+        )
     for name in columns:
         if name not in known:
             raise UsageError(

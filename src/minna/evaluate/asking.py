@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from minna.errors import DataError, UsageError
 from minna.evaluate.articles import fit_article, shorten_prompt
-from minna.evaluate.chat import ChatTemplate
 from minna.evaluate.prompting import (
     choice_texts,
     context_text,
@@ -25,6 +24,7 @@ from minna.evaluate.prompting import (
 from minna.evaluate.records import Document, Splits
 from minna.evaluate.shots import compat_prompts, fixed_examples, shots_that_fit, spread
 from minna.evaluate.task import Chosen
+from minna.prompts.sandbox import ChatTemplate
 from minna.tokenizer.coder import Coder
 
 GOLD_MARGIN = 10  # tokens that "gold+10" allows beyond the right answer

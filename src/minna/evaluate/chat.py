@@ -1,72 +1,10 @@
-"""A model's own chat template: Jinja written by strangers, so it runs in the immutable sandbox.
-
-The template is part of the model (tokenizer_config.json or chat_template.jinja); asking a chat
-model without it measures another model. What a template may use is what transformers gives it, and
-tests hold both equal, so that the prompts here are the ones the model was tuned on.
-"""
+"""A task that is asked as a chat goes through the model's own template, or not at all."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from minna.errors import DataError, UsageError
+from minna.errors import UsageError
+from minna.prompts.sandbox import ChatTemplate
 from minna.tokenizer.coder import Coder
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-
-class ChatTemplate:
-    """A compiled template with the special tokens it may name.
-
-    Args:
-        source: Jinja text.
-        tokens: bos_token, eos_token ... as text.
-
-    Raises:
-        DataError: the template is not valid Jinja.
-    """
-
-    def __init__(self, source: str, *, tokens: Mapping[str, str]) -> None:
-        from jinja2 import TemplateSyntaxError
-
-        try:
-            self._template = _environment().from_string(source)
-        except TemplateSyntaxError as error:
-            raise DataError(
-                f"the model's chat template is not valid Jinja: line {error.lineno}: {error}",
-                remedy="mend it in tokenizer_config.json or chat_template.jinja",
-            ) from error
-        self._tokens = dict(tokens)
-
-    def render(self, turns: Sequence[tuple[str, str]]) -> str:
-        """The prompt for these turns, up to where the model's answer begins.
-
-        Args:
-            turns: role ("system", "user", "assistant") and text of each.
-
-        Raises:
-            UsageError: the template refuses them, for instance because it knows no system message.
-        """
-        from jinja2 import TemplateError
-
-        try:
-            return self._template.render(
-                messages=[{"role": role, "content": text} for role, text in turns],
-                tools=None,
-                documents=None,
-                add_generation_prompt=True,
-                **self._tokens,
-            )
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            roles = ", ".join(role for role, _ in turns)
-            raise UsageError(
-                f"the model's chat template refuses the turns {roles}: {error}",
-                remedy='leave out `system` and `description` of the prompt, or use a "text" prompt',
-            ) from error
 
 
 def chat_template_of(coder: Coder, *, task: str) -> ChatTemplate:
@@ -86,48 +24,3 @@ def chat_template_of(coder: Coder, *, task: str) -> ChatTemplate:
             remedy="choose another --prompt-version, or put chat_template.jinja into its folder",
         )
     return ChatTemplate(coder.chat_template, tokens=coder.special_texts)
-
-
-def _environment() -> Environment:
-    from jinja2 import TemplateError, nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}` marks what training learns; to a prompt it is nothing."""
-
-        tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
-
-        def parse(self, parser: Parser) -> list[nodes.Node]:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    def refuse(message: str) -> NoReturn:
-        raise TemplateError(message)
-
-    def now(form: str) -> str:
-        return datetime.now().strftime(form)  # noqa: DTZ005 - local time, as transformers gives it
-
-    def as_json(  # the standard filter writes < > & as escapes, for HTML
-        value: object,
-        ensure_ascii: bool = False,  # noqa: FBT001, FBT002 - the names templates use
-        indent: int | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,  # noqa: FBT001, FBT002
-    ) -> str:
-        return json.dumps(
-            value,
-            ensure_ascii=ensure_ascii,
-            indent=indent,
-            separators=separators,
-            sort_keys=sort_keys,
-        )
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = as_json
-    helpers: dict[str, Any] = {"raise_exception": refuse, "strftime_now": now}
-    environment.globals.update(helpers)
-    return environment

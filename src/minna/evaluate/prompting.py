@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 
 from minna.errors import DataError
-from minna.evaluate.chat import ChatTemplate
 from minna.evaluate.records import Document
 from minna.evaluate.task import Chosen
+from minna.prompts.sandbox import ChatTemplate
 
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NEARLY = re.compile(r"\{\s*[A-Za-z_][A-Za-z0-9_]*\s*(?:[.\[!:][^{}]*)?\}")

@@ -79,7 +79,7 @@ class Subject:
         """
         if self.server is not None:
             from minna.evaluate.backends.endpoint import EndpointBackend
-            from minna.evaluate.backends.http import HttpSettings
+            from minna.runtime.http import HttpSettings
 
             return EndpointBackend(
                 self.url,

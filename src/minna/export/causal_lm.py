@@ -19,19 +19,22 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from minna import artifact
+from minna import artifact, prompts
 from minna.artifact.files import write_text_atomically
 from minna.artifact.tensors import save_tensors
 from minna.artifact.terms import fingerprint, kept_terms
 from minna.artifact.verify import verify
 from minna.console import say
 from minna.errors import ArtifactError, UsageError
+from minna.export.chat import write_chat_template
+from minna.export.reward import reward_config, reward_weights
 from minna.models import Decoder, find_family
 from minna.models.adapters import adapt, as_peft, merge, write_peft
 from minna.models.encoder import Encoder
-from minna.models.family import build
+from minna.models.scorer import Scorer
 from minna.recipe import Recipe, load
 from minna.recipe.init import initialise
+from minna.recipe.tuning import kind_of
 from minna.tokenizer.adopt import FILES
 from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.train.state import read_model
@@ -92,6 +95,8 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
         for name in FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
+        if (spoken := _format_of(recipe)) and not settings.adapter:
+            write_chat_template(draft.path, prompts.load(spoken))
         draft.count("parameters", parameters, "parameters")
         for name, text in kept_terms(run).texts.items():
             write_text_atomically(draft.path / name, text)
@@ -106,7 +111,7 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decode
     Raises:
         ArtifactError: the base model is gone, or another one.
     """
-    model = build(recipe.model, vocab=words.vocab_size)
+    model = kind_of(recipe).model(recipe, words.vocab_size)
     weights = read_model(checkpoint)
     if not recipe.adapter.used:
         model.load_state_dict(weights)
@@ -117,6 +122,11 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decode
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys
     assert not unknown, f"the checkpoint was verified, and holds {unknown}"
     return model
+
+
+def _format_of(recipe: Recipe) -> str:
+    """Return the prompt format that a recipe's model learned to answer; "" for plain text."""
+    return "" if recipe.objective.kind == "bradley_terry" else getattr(recipe.stream, "format", "")
 
 
 def _refuse_other_base(base: Path, *, run: Path) -> None:
@@ -142,8 +152,11 @@ def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: AnyTokenizer) ->
     if not recipe.adapter.used:
         return model
     with torch.device("meta"):
-        whole = build(recipe.model, vocab=words.vocab_size)
-    whole.load_state_dict(merge(model), assign=True)
+        whole = kind_of(recipe).model(recipe, words.vocab_size)
+    state = merge(model)
+    if isinstance(model, Scorer):
+        state["held_out"] = model.held_out
+    whole.load_state_dict(state, assign=True)
     return whole
 
 
@@ -196,7 +209,12 @@ def write_model(
     """Write weights, config.json and generation_config.json of a model into the folder `out`."""
     settings = settings or ExportSettings()
     record = find_family(family)
-    _write_weights(out, record.to_disk(model.state_dict(), model.config), settings)
+    disk = (
+        reward_weights(model, family=family)
+        if isinstance(model, Scorer)
+        else record.to_disk(model.state_dict(), model.config)
+    )
+    _write_weights(out, disk, settings)
     ids = {
         "bos_token_id": words.bos_id,
         "eos_token_id": words.eos_id,
@@ -210,7 +228,9 @@ def write_model(
         "dtype": settings.dtype,
         "torch_dtype": settings.dtype,
     }
-    if record.objective != "causal_lm":  # nothing is generated
+    if isinstance(model, Scorer):
+        content |= reward_config(model, family=family, pad=words.pad_id, eos=words.eos_id)
+    if record.objective != "causal_lm" or isinstance(model, Scorer):  # nothing is generated
         write_text_atomically(out / "config.json", _json(content))
         return
     content["use_cache"] = True

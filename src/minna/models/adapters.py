@@ -12,11 +12,12 @@ they lie apart, each gets that A and its rows of B: the same function, to the bi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -347,3 +348,24 @@ def _bitsandbytes() -> Any:
         if hidden is not None:
             sys.modules["kernels"] = hidden
     return bitsandbytes
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether adapters sit on a model's matrices."""
+    return any(hasattr(module, "lora_A") for module in model.modules())
+
+
+@contextlib.contextmanager
+def without_adapters(model: nn.Module) -> Generator[None]:
+    """Let a model compute without its adapters, for the length of a `with`.
+
+    The flag that peft's layers look at is set; peft's own switch also stops them from learning.
+    """
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "lora_A")]
+    for layer in layers:
+        layer._disable_adapters = True  # noqa: SLF001 - see above
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False  # noqa: SLF001

@@ -2,15 +2,26 @@
 
 from minna.objectives.causal_lm import CausalLM, CausalLMSettings
 from minna.objectives.linear_cross_entropy import linear_cross_entropy
+from minna.objectives.linear_logprobs import linear_logprobs
 from minna.objectives.masked_lm import MaskedLM, MaskedLMSettings
-
-OBJECTIVES = {"causal_lm": CausalLM, "masked_lm": MaskedLM}
+from minna.objectives.ppo import GRPO, PPO, GRPOSettings, PPOSettings
+from minna.objectives.preference import DPO, BradleyTerry, BradleyTerrySettings, DPOSettings
+from minna.objectives.reference import Reference
 
 __all__ = [
-    "OBJECTIVES",
+    "DPO",
+    "GRPO",
+    "PPO",
+    "BradleyTerry",
+    "BradleyTerrySettings",
     "CausalLM",
     "CausalLMSettings",
+    "DPOSettings",
+    "GRPOSettings",
     "MaskedLM",
     "MaskedLMSettings",
+    "PPOSettings",
+    "Reference",
     "linear_cross_entropy",
+    "linear_logprobs",
 ]

@@ -8,19 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from minna.errors import UsageError
-from minna.models import Decoder, build, find_family
+from minna.models import Decoder, find_family
 from minna.models.adapters import adapt, adapter_parameters, size_of
 from minna.models.attention import EXPLICIT_ATTENTION_TOKENS, AttentionKind
+from minna.models.scorer import Scorer
 from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
-from minna.objectives import OBJECTIVES
 from minna.recipe.init import initialise
-from minna.recipe.kinds import KINDS
+from minna.recipe.kinds import Kind, Scene
 from minna.recipe.schema import Recipe, check_step_tokens
+from minna.recipe.tuning import kind_of
 from minna.streams import TokenShards
-from minna.tokenizer.coder import training_tokenizer
+from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.train.optim import Muon, make_optimisers
 from minna.train.parallel import place
 from minna.train.precision import Numerics
@@ -55,9 +57,10 @@ def build_parts(
     """
     words = training_tokenizer(tokenizer)
     accumulation = check_step_tokens(recipe, ranks=ranks.count)
-    model = build(recipe.model, vocab=words.vocab_size)
+    kind = kind_of(recipe)
+    model = kind.model(recipe, words.vocab_size)
     adapter = recipe.adapter
-    if fresh or adapter.used:  # a checkpoint of adapters holds nothing else
+    if fresh or adapter.used or kind.compares:  # a checkpoint of adapters holds nothing else
         initialise(model, recipe)
     flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens)
     learned = None
@@ -66,49 +69,71 @@ def build_parts(
         flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens, learns=False)
         flops += 6 * adapter_parameters(model, adapter)
         learned = adapt(model, adapter, device=numerics.device, seed=recipe.train.seed)
-    objective = _objective(recipe, accumulation=accumulation)
+        if isinstance(model, Scorer):  # what it judges by is no adapter, and learns
+            model.score.requires_grad_(requires_grad=True)
+            learned += ["score.weight", "held_out"]
+    objective = _objective(recipe, kind, model=model, words=words, accumulation=accumulation)
     if isinstance(model, Decoder):
         model.attention_kind = attention_kind(
             model, row_tokens=recipe.stream.row_tokens, numerics=numerics
         )
     model.checkpointing = recipe.train.checkpointing
     shards = TokenShards(tokens, split="train")
-    kind = KINDS[recipe.objective.kind]
     family = find_family(recipe.model.family)
     patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
     # parts of one gathered layer must be of one type
     mixed = adapter.used and adapter.base != "fp32"
+    whole = mixed or recipe.stream.kind == "experience"
+    objective.to(torch.device(numerics.device))
     placement = place(
         model,
         objective,
         device=numerics.device,
-        sharding="replicate" if mixed else recipe.train.sharding,
+        sharding="replicate" if whole else recipe.train.sharding,
         units=family.shard_units,
         ranks=ranks,
         precision=numerics.precision,
     )
+    scene = Scene(
+        recipe=recipe,
+        tokens=tokens,
+        shards=shards,
+        words=words,
+        ranks=ranks,
+        numerics=numerics,
+        model=model,
+        objective=objective,
+    )
+    stream = kind.stream(scene)
+    assert isinstance(objective, nn.Module), "objectives are modules"
     return Parts(
         model=model,
         objective=objective,
         placement=placement,
-        stream=kind.stream(recipe, shards, words, ranks),
-        optimisers=make_optimisers(model, settings=recipe.optim),
+        stream=stream,
+        optimisers=[
+            *make_optimisers(model, settings=recipe.optim),
+            *make_optimisers(objective, settings=recipe.optim),
+        ],
         schedule=recipe.schedule,
         clip=recipe.optim.clip,
-        evaluators=kind.looks(recipe, tokens, words),
-        weights=kind.terms,
+        evaluators=kind.looks(scene, stream),
+        weights=kind.terms(recipe),
         micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=flops,
-        tokens_per_byte=shards.epoch_tokens / shards.epoch_bytes if kind.whole_text else None,
+        quality=kind.quality(shards),
+        told=kind.told,
         frozen=frozen,
         kept=learned,
     )
 
 
-def _objective(recipe: Recipe, *, accumulation: int) -> Objective:
-    objective = OBJECTIVES[recipe.objective.kind]()
+def _objective(
+    recipe: Recipe, kind: Kind, *, model: nn.Module, words: AnyTokenizer, accumulation: int
+) -> Objective:
+    objective = kind.objective(recipe, model, words)
     if accumulation > 1 and not objective.splittable:
         raise UsageError(
             f"objective {recipe.objective.kind} needs the whole step in one batch, and "

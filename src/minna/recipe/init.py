@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from minna.console import say, warn
 from minna.errors import ArtifactError, UsageError
 from minna.models.family import FAMILIES, Family, Shape, config_of
+from minna.models.scorer import SCORE, Scorer
 from minna.runtime.load import family_of
 from minna.runtime.weights import read_json, read_weights
 
@@ -55,11 +56,27 @@ def initialise(model: nn.Module, recipe: Recipe) -> None:
     family, config = _base(path)
     theirs = family.config_from_disk(config)
     ours = dict(model.named_parameters())
+    weights = read_weights(path)
+    if isinstance(model, Scorer):
+        weights = _begin_score(model, dict(weights), seed=recipe.train.seed)
+        ours.pop(SCORE)
     with torch.no_grad():
-        for name, tensor in family.from_disk(read_weights(path), theirs):
+        for name, tensor in family.from_disk(weights, theirs):
+            if isinstance(model, Scorer) and name == "head.weight":
+                continue
             _copy(ours.pop(name, None), tensor, name=name, path=path, vocab=theirs.vocab)
     assert not ours, f"{family.name}: from_disk gave no {', '.join(ours)}"
     say(f"weights of {path} ({family.model_type}, {theirs.vocab} words)")
+
+
+def _begin_score(model: Scorer, weights: dict[str, Tensor], *, seed: int) -> dict[str, Tensor]:
+    """Set the row that judges: a reward model's own, else drawn; return the other weights."""
+    row = weights.pop(SCORE, None)
+    model.initialise_score(seed=seed)
+    if row is not None and row.shape == model.score.weight.shape:
+        with torch.no_grad():
+            model.score.weight.copy_(row)
+    return weights
 
 
 def refuse_other_shape(recipe: Recipe) -> None:

@@ -1,15 +1,21 @@
-"""What an objective brings with it: its stream, its terms, and how its model is looked at.
+"""What an objective brings with it: its model, its tokens, its stream, its terms, its looks.
 
 The one place that knows which of these go together; `build.py` reads it and asks nobody's type.
+Those of dialogues are in `tuning.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
+from minna.models import Decoder, build
+from minna.models.encoder import Encoder
+from minna.objectives import CausalLM, MaskedLM
 from minna.recipe import evaluators, masked_evaluators
 from minna.recipe.schema import Recipe
 from minna.streams import (
@@ -18,62 +24,121 @@ from minna.streams import (
     TextStream,
     TextStreamSettings,
     TokenShards,
+    write_tokens,
 )
 from minna.tokenizer.coder import AnyTokenizer
 from minna.tokenizer.masks import with_masks
-from minna.train.protocols import Evaluator, Stream
+from minna.train.precision import Numerics
+from minna.train.protocols import Evaluator, Objective, Stream
+from minna.train.quality import Quality, bits_per_byte, perplexity
 from minna.train.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What goes with an objective.
+class Scene:
+    """What a stream and looks are made of.
 
     Attributes:
-        stream: makes the stream of training.
-        terms: weight of each term of the loss.
-        looks: makes what looks at the model along the way.
-        whole_text: whether the loss pays for every token, so that it says bits per byte.
+        recipe: of the run.
+        tokens: its token shards.
+        shards: of these, the training split.
+        words: the tokenizer.
+        ranks: who trains.
+        numerics: device and arithmetic.
+        model, objective: of the run.
     """
 
-    stream: Callable[[Recipe, TokenShards, AnyTokenizer, Ranks], Stream]
-    terms: dict[str, float]
-    looks: Callable[[Recipe, Path, AnyTokenizer], list[Evaluator]]
-    whole_text: bool
+    recipe: Recipe
+    tokens: Path
+    shards: TokenShards
+    words: AnyTokenizer
+    ranks: Ranks
+    numerics: Numerics
+    model: nn.Module
+    objective: Objective
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """How a stream is divided and shuffled."""
+        return {
+            "seed": self.recipe.train.seed,
+            "rank": self.ranks.rank,
+            "ranks": self.ranks.count,
+        }
 
 
-def _text(recipe: Recipe, shards: TokenShards, words: AnyTokenizer, ranks: Ranks) -> Stream:
+def _tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path, threads: int) -> Path:  # noqa: ARG001
+    return write_tokens(corpus, tokenizer=tokenizer, out=out, threads=threads)
+
+
+def _model(recipe: Recipe, vocab: int) -> Decoder | Encoder:
+    return build(recipe.model, vocab=vocab)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What goes with an objective and a stream.
+
+    Attributes:
+        objective: makes the objective of a model whose weights are set.
+        stream: makes the stream of training.
+        terms: weight of each term of the loss; those of weight 0 are only logged.
+        looks: makes what looks at the model (and the stream) along the way.
+        quality: what the loss means, for a training split.
+        tokens: writes the corpus as the stream reads it.
+        model: makes the model of a vocabulary, its weights not set.
+        told: figures that the line of progress shows.
+        compares: whether the weights of `init.from` are needed for as long as the run lasts.
+        compiles: whether batches are of one shape, as the compiler wants them.
+    """
+
+    objective: Callable[[Recipe, nn.Module, AnyTokenizer], Objective]
+    stream: Callable[[Scene], Stream]
+    terms: Callable[[Recipe], dict[str, float]]
+    looks: Callable[[Scene, Stream], list[Evaluator]]
+    quality: Callable[[TokenShards], Quality]
+    tokens: Callable[[Recipe, Path, Path, Path, int], Path] = _tokens
+    model: Callable[[Recipe, int], Decoder | Encoder] = _model
+    told: tuple[str, ...] = field(default=())
+    compares: bool = False
+    compiles: bool = True
+
+
+def _text(scene: Scene) -> Stream:
     return TextStream(
-        shards,
-        settings=cast("TextStreamSettings", recipe.stream),
-        eos=words.eos_id,
-        **_place(recipe, ranks),
+        scene.shards,
+        settings=cast("TextStreamSettings", scene.recipe.stream),
+        eos=scene.words.eos_id,
+        rows=scene.recipe.train.micro_batch_rows,
+        **scene.place,
     )
 
 
-def _masked(recipe: Recipe, shards: TokenShards, words: AnyTokenizer, ranks: Ranks) -> Stream:
+def _masked(scene: Scene) -> Stream:
     return MaskedStream(
-        shards,
-        settings=cast("MaskedStreamSettings", recipe.stream),
-        words=with_masks(words),
-        **_place(recipe, ranks),
+        scene.shards,
+        settings=cast("MaskedStreamSettings", scene.recipe.stream),
+        words=with_masks(scene.words),
+        rows=scene.recipe.train.micro_batch_rows,
+        **scene.place,
     )
 
 
-def _place(recipe: Recipe, ranks: Ranks) -> dict[str, Any]:
-    return {
-        "rows": recipe.train.micro_batch_rows,
-        "seed": recipe.train.seed,
-        "rank": ranks.rank,
-        "ranks": ranks.count,
-    }
+def _per_byte(shards: TokenShards) -> Quality:
+    return bits_per_byte(shards.epoch_tokens / shards.epoch_bytes)
 
 
-KINDS = {
-    "causal_lm": Kind(
-        stream=_text, terms={"next_token": 1.0}, looks=evaluators.looks, whole_text=True
-    ),
-    "masked_lm": Kind(
-        stream=_masked, terms={"masked": 1.0}, looks=masked_evaluators.looks, whole_text=False
-    ),
-}
+TEXT = Kind(
+    objective=lambda _recipe, _model, _words: CausalLM(),
+    stream=_text,
+    terms=lambda _recipe: {"next_token": 1.0},
+    looks=lambda scene, _stream: evaluators.looks(scene.recipe, scene.tokens, scene.words),
+    quality=_per_byte,
+)
+MASKED = Kind(
+    objective=lambda _recipe, _model, _words: MaskedLM(),
+    stream=_masked,
+    terms=lambda _recipe: {"masked": 1.0},
+    looks=lambda scene, _stream: masked_evaluators.looks(scene.recipe, scene.tokens, scene.words),
+    quality=lambda _shards: perplexity,
+)

@@ -14,7 +14,7 @@ import json
 import os
 import tomllib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from minna.models.adapters import size_of
 from minna.recipe.build import arithmetic, build_parts
 from minna.recipe.init import refuse_other_shape
 from minna.recipe.schema import Recipe, check, resolved, to_toml
-from minna.streams import write_tokens
+from minna.recipe.tuning import kind_of
 from minna.tokenizer.adopt import adopt_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
@@ -126,7 +126,7 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
             base=Path(recipe.init.from_) if recipe.init.from_ else None,
         )
     )
-    settings = resolved(recipe)
+    settings, kind = resolved(recipe), kind_of(recipe)
     ranks.refuse_difference(
         {
             "the recipe": to_toml(recipe),
@@ -144,11 +144,11 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
     with contextlib.ExitStack() as stack:
         found = _take_over(out, recipe, inputs, stack=stack, ranks=ranks)
         tokens = ranks.first_then_all(
-            lambda: write_tokens(
-                corpus, tokenizer=tokenizer, out=out / "tokens", threads=_threads()
-            )
+            lambda: kind.tokens(recipe, corpus, tokenizer, out / "tokens", _threads())
         )
         numerics = agreed(settle_numerics(recipe.train, found=found), ranks=ranks)
+        if not kind.compiles:
+            numerics = replace(numerics, compile="off")
         parts = ranks.together(
             lambda: build_parts(
                 recipe,

@@ -19,10 +19,24 @@ from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.adapters import AdapterSettings
 from minna.models.family import FAMILIES, ModelShape, Shape
-from minna.objectives import CausalLMSettings, MaskedLMSettings
+from minna.objectives import (
+    BradleyTerrySettings,
+    CausalLMSettings,
+    DPOSettings,
+    GRPOSettings,
+    MaskedLMSettings,
+    PPOSettings,
+)
 from minna.recipe.init import completed
 from minna.settings import Shelf, by_kind, merge, with_overrides
-from minna.streams import MaskedStreamSettings, TextStreamSettings
+from minna.streams import (
+    ChatStreamSettings,
+    ExperienceSettings,
+    MaskedStreamSettings,
+    PairStreamSettings,
+    TextStreamSettings,
+)
+from minna.streams.experience import check_rollout
 from minna.tokenizer.settings import (
     AnyTokenizerSettings,
     BaseTokenizerSettings,
@@ -53,7 +67,7 @@ class EvaluateSettings:
 
     Attributes:
         valid_documents: how many documents of the valid split are scored.
-        prompts: continued at every look, for the report.
+        prompts: continued at every look, for the report; of dialogues, asked.
         sample_tokens: longest continuation.
         temperature, top_p: of those continuations.
     """
@@ -66,14 +80,34 @@ class EvaluateSettings:
 
 
 StreamSettings = Annotated[
-    Annotated[TextStreamSettings, Tag("text")] | Annotated[MaskedStreamSettings, Tag("masked")],
-    by_kind("text", "masked"),
+    Annotated[TextStreamSettings, Tag("text")]
+    | Annotated[MaskedStreamSettings, Tag("masked")]
+    | Annotated[ChatStreamSettings, Tag("chat")]
+    | Annotated[PairStreamSettings, Tag("pairs")]
+    | Annotated[ExperienceSettings, Tag("experience")],
+    by_kind("text", "masked", "chat", "pairs", "experience"),
 ]
 ObjectiveSettings = Annotated[
-    Annotated[CausalLMSettings, Tag("causal_lm")] | Annotated[MaskedLMSettings, Tag("masked_lm")],
-    by_kind("causal_lm", "masked_lm"),
+    Annotated[CausalLMSettings, Tag("causal_lm")]
+    | Annotated[MaskedLMSettings, Tag("masked_lm")]
+    | Annotated[BradleyTerrySettings, Tag("bradley_terry")]
+    | Annotated[DPOSettings, Tag("dpo")]
+    | Annotated[PPOSettings, Tag("ppo")]
+    | Annotated[GRPOSettings, Tag("grpo")],
+    by_kind("causal_lm", "masked_lm", "bradley_terry", "dpo", "ppo", "grpo"),
 ]
-_STREAM_OF = {"causal_lm": "text", "masked_lm": "masked"}
+# Which streams an objective reads.
+_STREAMS_OF = {
+    "causal_lm": ("text", "chat"),
+    "masked_lm": ("masked",),
+    "bradley_terry": ("pairs",),
+    "dpo": ("pairs",),
+    "ppo": ("experience",),
+    "grpo": ("experience",),
+}
+# These begin from a model that knows something, and compare with it exactly.
+_GOES_ON = ("bradley_terry", "dpo", "ppo", "grpo")
+_EXACT = ("dpo", "ppo", "grpo")
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -105,8 +139,21 @@ class Recipe:
 _SECTIONS: dict[str, tuple[type, ...]] = {
     "tokenizer": (TokenizerSettings, BaseTokenizerSettings),
     "model": get_args(Shape),
-    "stream": (TextStreamSettings, MaskedStreamSettings),
-    "objective": (CausalLMSettings, MaskedLMSettings),
+    "stream": (
+        TextStreamSettings,
+        MaskedStreamSettings,
+        ChatStreamSettings,
+        PairStreamSettings,
+        ExperienceSettings,
+    ),
+    "objective": (
+        CausalLMSettings,
+        MaskedLMSettings,
+        BradleyTerrySettings,
+        DPOSettings,
+        PPOSettings,
+        GRPOSettings,
+    ),
     "optim": (AdamWSettings, MuonSettings),
     "schedule": (Cosine, Linear, StableDecay),
     "train": (TrainSettings,),
@@ -181,8 +228,8 @@ def _explain(item: Any) -> str:
     """Say one pydantic error with the key's path as the user wrote it."""
     tags = {
         *FAMILIES,
-        *_STREAM_OF,
-        *_STREAM_OF.values(),
+        *_STREAMS_OF,
+        *(stream for streams in _STREAMS_OF.values() for stream in streams),
         "adamw",
         "muon",
         "cosine",
@@ -211,20 +258,68 @@ def _check_across(recipe: Recipe) -> None:
             remedy="shorten the rows or lengthen the context",
         )
     learns, told = FAMILIES[recipe.model.family].objective, recipe.objective.kind
-    if learns != told:
+    if (learns == "masked_lm") != (told == "masked_lm"):
         raise UsageError(
             f"model.family {recipe.model.family} learns by {learns}, and objective.kind is {told}",
             remedy=f'write kind = "{learns}" in [objective]',
         )
-    if recipe.stream.kind != _STREAM_OF[told]:
+    if recipe.stream.kind not in _STREAMS_OF[told]:
+        kinds = _STREAMS_OF[told]
         raise UsageError(
-            f"objective {told} reads a stream of kind {_STREAM_OF[told]!r}, not "
+            f"objective {told} reads a stream of kind {' or '.join(map(repr, kinds))}, not "
             f"{recipe.stream.kind!r}",
-            remedy=f'write kind = "{_STREAM_OF[told]}" in [stream]',
+            remedy=f'write kind = "{kinds[0]}" in [stream]',
         )
+    _check_tuning(recipe)
     if recipe.adapter.used:
         _check_adapter(recipe)
     check_step_tokens(recipe, ranks=1)
+
+
+def _check_tuning(recipe: Recipe) -> None:
+    """Check what learning from preferences and rewards asks for."""
+    told, stream = recipe.objective.kind, recipe.stream
+    if told in _GOES_ON and not recipe.init.from_:
+        raise UsageError(
+            f"objective {told} goes on from a model that knows something, and init.from is empty",
+            remedy="give a model dir with init.from=DIR",
+        )
+    model_dropout: float = getattr(recipe.model, "dropout", 0.0)
+    for name, share in (("model", model_dropout), ("adapter", recipe.adapter.dropout)):
+        if told in _EXACT and share:
+            raise UsageError(
+                f"objective {told} compares log-probabilities, and {name}.dropout {share} blurs "
+                "them",
+                remedy=f"give {name}.dropout=0",
+            )
+    if isinstance(stream, ExperienceSettings):
+        _check_experience(recipe, stream)
+
+
+def _check_experience(recipe: Recipe, stream: ExperienceSettings) -> None:
+    told = recipe.objective
+    if not stream.reward:
+        raise UsageError(
+            "stream.reward is empty, and somebody must judge answers",
+            remedy="give a reward model's folder, rule:NAME or rule:FILE.py:FUNCTION",
+        )
+    if told.kind == "grpo" and stream.samples < 2:  # noqa: PLR2004 - a group
+        raise UsageError(
+            f"objective grpo compares the answers to one prompt, and stream.samples is "
+            f"{stream.samples}",
+            remedy="give stream.samples=8 or so",
+        )
+    if isinstance(told, PPOSettings) and recipe.adapter.used and told.critic != "head":
+        raise UsageError(
+            f"objective.critic is {told.critic}, a second network, beside adapters that save one",
+            remedy="give objective.critic=head, or adapter.rank=0",
+        )
+    if recipe.train.sharding == "shard":
+        raise UsageError(
+            "answers are drawn by each rank from a whole model, and train.sharding is shard",
+            remedy="leave train.sharding at auto (each rank then has a copy)",
+        )
+    check_rollout(stream, rows_per_step=recipe.train.tokens_per_step // stream.row_tokens)
 
 
 def _check_adapter(recipe: Recipe) -> None:
@@ -235,7 +330,7 @@ def _check_adapter(recipe: Recipe) -> None:
             "learn beside weights that know something",
             remedy="give a model dir with init.from=DIR, or adapter.rank=0 to train all weights",
         )
-    if recipe.objective.kind != "causal_lm":
+    if recipe.objective.kind == "masked_lm":
         raise UsageError(
             f"adapters are for decoders, and model.family is {recipe.model.family}",
             remedy="leave [adapter] out",

@@ -16,20 +16,20 @@ thread-safe: one thread calls `submit`, `step` and `cancel`.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from minna.errors import UsageError
 from minna.models.decoder import Decoder
-from minna.runtime.answer import Answer
+from minna.runtime.answer import Answer, Told
 from minna.runtime.cache import KeyValueCache
 from minna.runtime.load import LoadedModel
 from minna.runtime.pack import has_tiles
 from minna.runtime.prefix import cluster
 from minna.runtime.request import Event, Request, Result
-from minna.runtime.sampling import draw, penalise
+from minna.runtime.sampling import choose
 from minna.runtime.slots import Slots
 from minna.runtime.step import native_step
 
@@ -73,8 +73,13 @@ class Engine:
         """Whether anything waits or goes on."""
         return bool(self._waiting or self._active)
 
-    def submit(self, request: Request) -> int:
+    def submit(self, request: Request, *, events: Told = "each") -> int:
         """Queue a request; return the number its events carry.
+
+        Args:
+            request: what is asked.
+            events: of "each" token, with the text that became certain, or only of the "last" of
+                each answer: text is then made once, at its end.
 
         Raises:
             UsageError: no tokens, ids outside the vocabulary, or more than the context holds.
@@ -86,7 +91,14 @@ class Engine:
         stops = self.model.eos_ids if request.stop_ids is None else request.stop_ids
         for sample in range(request.samples):
             self._waiting.append(
-                Answer(request, number, sample, stop_ids=stops, tokenizer=self.model.tokenizer)
+                Answer(
+                    request,
+                    number,
+                    sample,
+                    stop_ids=stops,
+                    tokenizer=self.model.tokenizer,
+                    events=events,
+                )
             )
         return number
 
@@ -109,7 +121,7 @@ class Engine:
 
     def run(self, requests: Iterable[Request]) -> list[Result]:
         """Answer all requests; results in the order of requests and samples."""
-        numbers = {self.submit(request) for request in requests}
+        numbers = {self.submit(request, events="last") for request in requests}
         results: list[Result] = []
         while self.busy and numbers:
             results += [
@@ -119,7 +131,7 @@ class Engine:
             ]
         return sorted(results, key=lambda result: (result.request, result.sample))
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event]:
         """Answer one request token by token; closing the iterator cancels it."""
         number = self.submit(request)
         left = request.samples
@@ -246,30 +258,18 @@ class Engine:
     ) -> list[Event]:
         """Take a token for each answer (rows first, first + 1, ...); release those that end."""
         logits_BV = logits_BV.float()
-        total_B = logits_BV.logsumexp(-1)
-        scores_BV = logits_BV[:, : self.model.vocab]
-        chosen = scores_BV.argmax(-1).tolist()
-        logprobs = [0.0] * len(answers)
-        for row, answer in enumerate(answers):
-            sampling = answer.request.sampling
-            scores_V = scores_BV[row]
-            if sampling.repetition_penalty != 1:
-                seen = torch.tensor(answer.seen, device=scores_V.device)
-                scores_V = penalise(scores_V, seen=seen, penalty=sampling.repetition_penalty)
-                chosen[row] = int(scores_V.argmax())
-            if not sampling.greedy:
-                chosen[row], logprobs[row] = draw(
-                    scores_V, sampling=sampling, generator=answer.generator
-                )
+        chosen, logprobs = choose(logits_BV[:, : self.model.vocab], answers)
         picked = torch.tensor(chosen, device=logits_BV.device)[:, None]
-        raw = (logits_BV.gather(1, picked)[:, 0] - total_B).tolist()
-        events = [
-            answer.take(token, logprob=logprob, raw_logprob=raw_logprob)
-            for answer, token, logprob, raw_logprob in zip(
-                answers, chosen, logprobs, raw, strict=True
-            )
-        ]
-        self._release([first + row for row, e in enumerate(events) if e.result is not None])
+        raw: list[float] = logits_BV.log_softmax(-1).gather(1, picked)[:, 0].tolist()
+        events: list[Event] = []
+        ended: list[int] = []
+        for row, answer in enumerate(answers):
+            event = answer.take(chosen[row], logprob=logprobs[row], raw_logprob=raw[row])
+            if event is not None:
+                events.append(event)
+                if event.result is not None:
+                    ended.append(first + row)
+        self._release(ended)
         return events
 
     def _release(self, rows: Sequence[int]) -> None:

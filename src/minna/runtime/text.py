@@ -72,7 +72,7 @@ class TextStream:
             self.stopped = True
             given, self._held = pending[: min(places)], ""
         else:
-            keep = max(_overlap(pending, stop) for stop in self._stops)
+            keep = max(overlap(pending, stop) for stop in self._stops)
             given, self._held = pending[: len(pending) - keep], pending[len(pending) - keep :]
         self.text += given
         return given
@@ -87,7 +87,7 @@ def cut(
     return (text[: min(places)], True) if places else (text, False)
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that is a beginning of `stop`."""
     for size in range(min(len(text), len(stop) - 1), 0, -1):
         if stop.startswith(text[-size:]):

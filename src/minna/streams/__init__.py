@@ -1,15 +1,27 @@
 """What the loop reads: batches that follow from (seed, position), resumable from a few numbers."""
 
+from minna.streams.chat import ChatStream, ChatStreamSettings, Documents, PairStreamSettings
+from minna.streams.dialogues import read_turns, write_dialogues
+from minna.streams.experience import Actors, Experience, ExperienceSettings
 from minna.streams.masked import MaskedStream, MaskedStreamSettings, MaskIds
 from minna.streams.shards import TokenShards, write_tokens
 from minna.streams.text import TextStream, TextStreamSettings
 
 __all__ = [
+    "Actors",
+    "ChatStream",
+    "ChatStreamSettings",
+    "Documents",
+    "Experience",
+    "ExperienceSettings",
     "MaskIds",
     "MaskedStream",
     "MaskedStreamSettings",
+    "PairStreamSettings",
     "TextStream",
     "TextStreamSettings",
     "TokenShards",
+    "read_turns",
+    "write_dialogues",
     "write_tokens",
 ]

@@ -1,92 +1,214 @@
-"""A dialogue as token ids, and which of them are learned: the answers, and what ends them.
+"""Dialogues as rows of which only answers are learned: supervised tuning, and pairs to compare.
 
-Each stretch is encoded by itself, as it will be when the model is asked: a prompt is encoded whole,
-and the answer is what comes after, so no word of the one may reach into the other. SentencePiece's
-space in front of a text belongs to the first stretch alone.
+A row holds whole documents that do not see each other (`segments`, and positions that begin anew),
+so that packing changes what a step costs and not what is learned. Where a preference is learned,
+both answers to the same turns lie in one row, one behind the other, and the batch says where each
+ends and which token belongs to which.
+
+B rows of a batch, S tokens of a row, P pairs in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass as plain_dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from minna.errors import DataError
-from minna.prompts import Format, Piece, Turn
-from minna.tokenizer.coder import AnyTokenizer
-from minna.tokenizer.load import Tokenizer
+from minna.streams.packing import EpochRows, Rows
+from minna.streams.shards import TokenShards
+
+IGNORE = -100
+_Int64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A dialogue in ids.
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ChatStreamSettings:
+    """How dialogues become rows.
 
     Attributes:
-        ids: [S] of its whole text.
-        learned: [S] whether training learns to write it.
+        format: the prompt format, by name (`minna list formats`) or path.
+        rows: "packed" puts several documents into a row, "single" one.
     """
 
-    ids: NDArray[np.int64]
-    learned: NDArray[np.bool_]
+    kind: Literal["chat"]
+    row_tokens: int = Field(ge=2)
+    format: str = "minna"
+    rows: Rows = "packed"
 
 
-class ChatCoder:
-    """Dialogues to ids under one prompt format.
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PairStreamSettings:
+    """How dialogues with two answers become rows.
+
+    Attributes:
+        row_tokens: both answers, each behind its turns, must fit.
+        format, rows: as in a chat stream; a document is a pair.
+    """
+
+    kind: Literal["pairs"]
+    row_tokens: int = Field(ge=4)
+    format: str = "minna"
+    rows: Rows = "packed"
+
+
+class Documents:
+    """Documents of shards by number: their ids, and which of them are learned."""
+
+    def __init__(self, shards: TokenShards) -> None:
+        self._shards = shards.shards
+        self.count = sum(shard.documents for shard in self._shards)
+        self._first = np.cumsum([0, *[shard.documents for shard in self._shards]])
+        empty = np.zeros(0, np.int64)
+        self.lengths: _Int64 = np.concatenate(
+            [empty, *[np.diff(shard.offsets) for shard in self._shards]]
+        )
+
+    def __getitem__(self, number: int) -> tuple[_Int64, npt.NDArray[np.bool_]]:
+        """Return ids and mask, both [length], of a document."""
+        place = int(np.searchsorted(self._first, number, side="right")) - 1
+        shard, own = self._shards[place], number - int(self._first[place])
+        span = slice(int(shard.offsets[own]), int(shard.offsets[own + 1]))
+        assert shard.learned is not None, "shards of dialogues have masks"
+        return shard.tokens[span].astype(np.int64), np.asarray(shard.learned[span])
+
+
+@plain_dataclass
+class _Laid:
+    """One row in the making."""
+
+    tokens: _Int64
+    targets: _Int64
+    segments: _Int64
+    positions: _Int64
+    documents: _Int64
+    used: int = 0
+    ends: tuple[int, ...] = ()
+
+    @staticmethod
+    def empty(room: int, *, fill: int) -> _Laid:
+        def full(value: int) -> _Int64:
+            return np.full(room, value, np.int64)
+
+        return _Laid(
+            tokens=full(fill),
+            targets=full(IGNORE),
+            segments=full(0),
+            positions=full(0),
+            documents=full(-1),
+        )
+
+    def add(self, ids: _Int64, learned: npt.NDArray[np.bool_], *, size: int, document: int) -> None:
+        """Lay a document behind the others: its first `size` tokens are read, the next answered."""
+        span = slice(self.used, self.used + size)
+        self.tokens[span] = ids[:size]
+        asked = slice(self.used, self.used + len(ids) - 1)
+        self.targets[asked] = np.where(learned[1:], ids[1:], IGNORE)
+        self.segments[span] = len(self.ends)
+        self.positions[span] = np.arange(size)
+        self.documents[span] = document
+        self.used += size
+        self.ends += (self.used - 1,)
+
+    def close(self) -> None:
+        """What is left is a document of its own, of which nothing is learned."""
+        self.segments[self.used :] = len(self.ends)
+        self.positions[self.used :] = np.arange(len(self.tokens) - self.used)
+
+
+class ChatStream:
+    """An endless iterator of batches with `tokens`, `targets`, `segments`, `positions` [B, S].
+
+    Of pairs (`side_by_side` 2) a batch also has `ends` [2 P]: where the last token that is read of
+    each document stands among the B S places, better and worse in turn; and `documents` [B, S]:
+    the number of each token's document among those 2 P, -1 for none.
 
     Args:
-        words: the tokenizer, opened for training (special tokens in a turn stay text).
-        fmt: the prompt format.
-
-    Raises:
-        DataError: the tokenizer names no token that ends a text, or the same one fills rows.
+        shards: the training split of dialogues (`dialogues.py`).
+        room: tokens of a row (S).
+        rows: how documents share rows.
+        batch_rows: rows per batch on this rank (B).
+        fill: the id of places that nothing takes.
+        seed: fixes every shuffle.
+        side_by_side: documents that must lie in one row, one behind the other: 1, or 2 for pairs.
+        rank, ranks: this rank takes every `ranks`-th batch of the same global order.
     """
 
-    def __init__(self, words: AnyTokenizer, fmt: Format) -> None:
-        if words.eos_id < 0:
-            raise DataError(
-                "the tokenizer names no token that ends a text, and every answer ends in one",
-                remedy='name it: "eos_token" in tokenizer_config.json',
-            )
-        self.fmt = fmt
-        self._first = words
-        self._behind = words.without_prefix() if isinstance(words, Tokenizer) else words
+    def __init__(
+        self,
+        shards: TokenShards,
+        *,
+        room: int,
+        rows: Rows,
+        batch_rows: int,
+        fill: int,
+        seed: int,
+        side_by_side: Literal[1, 2] = 1,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.documents = Documents(shards)
+        if not self.documents.count:
+            raise DataError("the training split holds no dialogue", remedy="give a larger corpus")
+        # a reward is read at the end itself; where only words are learned, nothing follows the end
+        self._unread = 1 if side_by_side == 1 else 0
+        read = self.documents.lengths - self._unread
+        self._items = read.reshape(-1, side_by_side).sum(1)
+        self._order = EpochRows(self._items, room=room, rows=rows, seed=seed)
+        self._room, self._batch_rows, self._fill = room, batch_rows, fill
+        self._side_by_side = side_by_side
+        self._rank, self._ranks = rank, ranks
 
-    def encode(self, turns: Sequence[Turn]) -> Row:
-        """Ids of a whole dialogue, and which are learned.
+    def state_dict(self) -> dict[str, int]:
+        """Where the stream stands, for all ranks alike."""
+        return self._order.state_dict()
 
-        Raises:
-            DataError: the format cannot hold the turns, or nothing of them would be learned.
-        """
-        pieces = self.fmt.pieces(turns)
-        ids: list[int] = []
-        learned: list[bool] = []
-        for place, piece in enumerate(pieces):
-            own = self._ids(piece, first=place == 0)
-            ids += own
-            learned += [piece.learned] * len(own)
-        if not any(learned):
-            raise DataError(
-                "nothing of this dialogue would be learned", remedy="leave the dialogue out"
-            )
-        return Row(ids=np.array(ids, np.int64), learned=np.array(learned))
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place."""
+        self._order.load_state_dict(state)
 
-    def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Ids of the text up to where the next answer begins, equal to those that training saw.
+    def figures(self) -> dict[str, float]:
+        """Say nothing beside what is learned."""
+        return {}
 
-        Raises:
-            DataError: the format cannot hold the turns.
-        """
-        answered = [*turns, Turn("assistant", "x")]
-        pieces = self.fmt.pieces(answered)[:-1]
-        return [
-            number
-            for place, piece in enumerate(pieces)
-            for number in self._ids(piece, first=place == 0)
-        ]
+    def filled(self) -> tuple[int, float]:
+        """Rows of an epoch, and the share of their tokens that documents take."""
+        return self._order.filled()
 
-    def _ids(self, piece: Piece, *, first: bool) -> list[int]:
-        coder = self._first if first else self._behind
-        ids = coder.encode(piece.text) if piece.text else []
-        return [*ids, self._first.eos_id] if piece.end else list(ids)
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        rows = [self._order.take() for _ in range(self._batch_rows * self._ranks)]
+        mine = rows[self._rank * self._batch_rows : (self._rank + 1) * self._batch_rows]
+        number = 0
+        laid: list[_Laid] = []
+        for items in mine:
+            row = _Laid.empty(self._room, fill=self._fill)
+            for item in items:
+                for side in range(self._side_by_side):
+                    ids, learned = self.documents[int(item) * self._side_by_side + side]
+                    row.add(ids, learned, size=len(ids) - self._unread, document=number)
+                    number += 1
+            row.close()
+            laid.append(row)
+        return self._batch(laid)
+
+    def _batch(self, laid: list[_Laid]) -> dict[str, Tensor]:
+        names = ["tokens", "targets", "segments", "positions"]
+        if self._side_by_side == 1:
+            return {name: _stacked(laid, name) for name in names}
+        ends = [row * self._room + end for row, one in enumerate(laid) for end in one.ends]
+        batch = {name: _stacked(laid, name) for name in [*names, "documents"]}
+        return batch | {"ends": torch.tensor(ends)}
+
+
+def _stacked(laid: list[_Laid], name: str) -> Tensor:
+    return torch.from_numpy(np.stack([getattr(row, name) for row in laid]))

@@ -31,6 +31,8 @@ from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 _SPLITS = ("train", "valid", "test")
 _UINT16_VOCABULARY = 1 << 16
 _REPEATS = "repeats.json"
+MASK = ".mask"
+"""Ending of the file beside a shard that says which of its tokens are learned, a byte each."""
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -132,6 +134,7 @@ class Shard:
         byte_ends: [documents + 1] where each document begins in bytes.
         repeats: how often an epoch tells each document.
         seed, number: of the mixture, and of the shard in it: what a fraction of a repeat takes.
+        learned: [tokens] whether training learns to write each, of dialogues; None is all.
     """
 
     tokens: npt.NDArray[np.unsignedinteger[Any]]
@@ -140,6 +143,7 @@ class Shard:
     repeats: float = 1.0
     seed: int = 0
     number: int = 0
+    learned: npt.NDArray[np.bool_] | None = None
 
     @property
     def documents(self) -> int:
@@ -151,7 +155,7 @@ class TokenShards:
     """One split of a tokens directory."""
 
     def __init__(self, path: Path, *, split: str, dtype: np.dtype[Any] | None = None) -> None:
-        self.path = path
+        self.path, self.split = path, split
         if dtype is None:
             dtype = np.dtype(artifact.read_manifest(path, kind="tokens").settings["dtype"])
         self.dtype = dtype
@@ -178,6 +182,7 @@ class TokenShards:
             np.memmap(file, dtype=self.dtype, mode="r") if expected else np.zeros(0, self.dtype)
         )
         number = index_file.stem.rpartition("-")[2]
+        mask = index_file.with_suffix(MASK)
         return Shard(
             tokens=tokens,
             offsets=offsets,
@@ -185,6 +190,7 @@ class TokenShards:
             repeats=self._repeats.get(number, 1.0),
             seed=self._seed,
             number=int(number),
+            learned=np.memmap(mask, dtype=np.bool_, mode="r") if mask.is_file() else None,
         )
 
     @functools.cached_property

@@ -107,6 +107,10 @@ class TextStream:
         self.epoch, self.pool, self.row = state["epoch"], state["pool"], state["row"]
         self._ribbon = None
 
+    def figures(self) -> dict[str, float]:
+        """Say nothing beside what is learned."""
+        return {}
+
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return self
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -43,7 +42,7 @@ from minna.train.precision import (
     evaluating,
     keep,
 )
-from minna.train.protocols import Parts
+from minna.train.protocols import Batch, Parts
 from minna.train.ranks import Ranks, seed_of
 from minna.train.state import frozen_bytes
 from minna.train.step import StepResult, take_step, to_device
@@ -244,7 +243,7 @@ def train(  # noqa: PLR0915 - the loop is one function that reads from top to bo
             if now.step % settings.log_every == 0 or now.step == 1 or last:
                 figures = meter.figures(result, now)
                 log.write("train", step=now.step, figures=figures)
-                note = _note(figures)
+                note = _note(figures, parts.told)
                 bar.update(task, completed=int(whole * budget.share(now)), note=note)
                 if bar.disable and (last or budget.crosses(said, now, marks=_LINES)):
                     said = now
@@ -278,9 +277,11 @@ def _when_to_save(
 
 def _compile(parts: Parts, numerics: Numerics) -> tuple[Numerics, float]:
     """Compile with a batch that is put back; return what was settled, and the seconds it took."""
-    position = parts.stream.state_dict()
-    example = to_device(next(parts.stream), torch.device(numerics.device))
-    parts.stream.load_state_dict(position)
+    example: Batch = {}
+    if numerics.compile == "on":  # else none is made: batches of experience are dear
+        position = parts.stream.state_dict()
+        example = to_device(next(parts.stream), torch.device(numerics.device))
+        parts.stream.load_state_dict(position)
     start = time.monotonic()
     settled = compile_or_fall_back(parts, example=example, numerics=numerics)
     seconds = time.monotonic() - start
@@ -329,7 +330,7 @@ class _Meter:
         peak = self.numerics.peak * self.parts.placement.ranks.count
         return {
             "loss": result.loss,
-            **self._quality(result.loss),
+            **self.parts.quality(result.loss),
             "gradient_norm": result.gradient_norm,
             "lr_scale": result.lr_scale,
             "tokens": float(now.tokens),
@@ -337,19 +338,18 @@ class _Meter:
             "share_of_peak": rate * self.parts.flops_per_token / peak,
             "seconds": now.seconds,
             **result.figures,
+            **self.parts.stream.figures(),
         }
 
-    def _quality(self, loss: float) -> dict[str, float]:
-        if self.parts.tokens_per_byte is None:
-            return {"perplexity": math.exp(min(loss, 50))}
-        return {"bits_per_byte": loss / math.log(2) * self.parts.tokens_per_byte}
 
-
-def _note(figures: dict[str, Any]) -> str:
-    bits = figures.get("bits_per_byte")
-    quality = f"perplexity {figures['perplexity']:.2f}" if bits is None else f"{bits:.3f} bits/byte"
+def _note(figures: dict[str, Any], told: Sequence[str]) -> str:
+    words = {"perplexity": "perplexity {:.2f}  ", "bits_per_byte": "{:.3f} bits/byte  "}
+    quality = "".join(text.format(figures[key]) for key, text in words.items() if key in figures)
+    quality += "".join(
+        f"{key.rpartition('/')[2]} {figures[key]:.3g}  " for key in told if key in figures
+    )
     return (
-        f"loss {figures['loss']:.3f}  {quality}  "
+        f"loss {figures['loss']:.3f}  {quality}"
         f"{format_count(figures['tokens_per_second'])} tokens/s  "
         f"{figures['share_of_peak']:.0%} of peak"
     )

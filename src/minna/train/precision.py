@@ -227,8 +227,9 @@ def _trial(parts: Parts, example: Batch, numerics: Numerics) -> None:
             sums, _ = parts.placement.losses(example)
         torch.stack(list(sums.values())).sum().backward()
     finally:
-        for parameter in parts.model.parameters():
-            parameter.grad = None
+        for module in (parts.model, parts.objective):
+            for _, parameter in module.named_parameters():
+                parameter.grad = None
         set_random_state(state)
 
 

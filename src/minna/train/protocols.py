@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from minna.train.quality import Quality
 from minna.train.ranks import Ranks
 
 Batch = dict[str, Tensor]
@@ -29,6 +30,10 @@ class Stream(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """Return what the log shall know of where the last batches came from; usually nothing."""
         ...
 
 
@@ -59,6 +64,10 @@ class Objective(Protocol):
 
     def uncompile_pieces(self) -> None:
         """Take that back."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Return what of the objective itself learns (a critic); usually nothing."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -128,8 +137,8 @@ class Parts:
         placement: how the ranks of the run share the model (`parallel.py`).
         weights: weight of each term of the objective in the loss.
         flops_per_token: of forward and backward.
-        tokens_per_byte: of the training text, to turn nats per token into bits per byte; None where
-            the loss does not pay for every token, and perplexity is what it says.
+        quality: what a loss means, as figures: bits per byte, perplexity, or nothing.
+        told: figures that the line of progress shows.
         frozen: names of parameters that must not change.
         kept: names of what a checkpoint holds of the model; None is all of it. The rest comes from
             where it first came from.
@@ -147,6 +156,7 @@ class Parts:
     micro_batch_tokens: int
     accumulation: int
     flops_per_token: int
-    tokens_per_byte: float | None
+    quality: Quality
+    told: Sequence[str] = ()
     frozen: Sequence[str] = ()
     kept: Sequence[str] | None = None

@@ -52,7 +52,8 @@ def _facts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tup
     ]
     if valid:
         field, words = _quality(valid)
-        facts.append((f"held-out {words}", f"{valid[-1][field]:.3f}"))
+        told = {words: field} if field else {key: key for key in valid[-1] if "/" in key}
+        facts += [(f"held-out {name}", f"{valid[-1][key]:.3f}") for name, key in told.items()]
     return facts
 
 
@@ -61,8 +62,13 @@ def _charts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tu
         return []
     field, words = _quality(train)
     curves = {"training": _curve(train, field), "held out": _curve(valid, field)}
+    others = dict.fromkeys(key for e in (*train, *valid) for key in e if "/" in key)
     return [
         (words.capitalize(), draw(curves, label=words)),
+        *(
+            (key, draw({"training": _curve(train, key), "held out": _curve(valid, key)}, label=key))
+            for key in others
+        ),
         ("Speed", draw({"tokens/s": _curve(train, "tokens_per_second")}, label="tokens/s")),
         ("Gradient norm", draw({"norm": _curve(train, "gradient_norm")}, label="norm")),
         ("Learning rate", draw({"scale": _curve(train, "lr_scale")}, label="share of peak rate")),
@@ -71,13 +77,13 @@ def _charts(train: list[dict[str, Any]], valid: list[dict[str, Any]]) -> list[tu
 
 def _quality(entries: list[dict[str, Any]]) -> tuple[str, str]:
     """Return the field that says how good a model is, and its name in words."""
-    if "bits_per_byte" in entries[0]:
-        return "bits_per_byte", "bits per byte"
-    return "perplexity", "perplexity"
+    known = {"bits_per_byte": "bits per byte", "perplexity": "perplexity", "loss": "loss"}
+    return next(((key, words) for key, words in known.items() if key in entries[0]), ("", ""))
 
 
 def _curve(entries: list[dict[str, Any]], field: str) -> tuple[list[float], list[float]]:
-    return [e["step"] for e in entries], [e[field] for e in entries]
+    there = [e for e in entries if field in e]
+    return [e["step"] for e in there], [e[field] for e in there]
 
 
 def draw(curves: dict[str, tuple[list[float], list[float]]], *, label: str) -> str:
@@ -88,13 +94,14 @@ def draw(curves: dict[str, tuple[list[float], list[float]]], *, label: str) -> s
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minna"}):
         figure = Figure(figsize=(7, 3.2), layout="constrained")
         axes = figure.add_subplot()
-        for name, (steps, values) in curves.items():
+        told = {name: curve for name, curve in curves.items() if curve[0]}
+        for name, (steps, values) in told.items():
             marker = "o" if len(steps) < 30 else ""  # noqa: PLR2004 - few points want dots
             axes.plot(steps, values, label=name, linewidth=1.4, marker=marker, markersize=3)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
         axes.grid(alpha=0.25)
-        if len(curves) > 1:
+        if len(told) > 1:
             axes.legend(frameon=False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
@@ -220,9 +220,19 @@ def _refuse_other_shape(
         )
 
 
+def learning(parts: Parts) -> list[tuple[str, nn.Parameter]]:
+    """Name and parameter of all that learns, in the model and in the objective."""
+    return [(name, parameter) for name, parameter in _named(parts) if parameter.requires_grad]
+
+
+def _named(parts: Parts) -> list[tuple[str, nn.Parameter]]:
+    objective = parts.objective.named_parameters()
+    return [*parts.model.named_parameters(), *((_OBJECTIVE + name, p) for name, p in objective)]
+
+
 def _learning(parts: Parts) -> list[tuple[str, Tensor, dict[str, Any]]]:
     """(name, parameter, optimiser state) of every parameter that learns, in a fixed order."""
-    name_of = {id(p): name for name, p in parts.model.named_parameters()}
+    name_of = {id(parameter): name for name, parameter in _named(parts)}
     return [
         (name_of[id(parameter)], parameter, optimiser.state[parameter])
         for optimiser in parts.optimisers

@@ -18,6 +18,7 @@ from torch import nn
 from minna.errors import TrainingError
 from minna.train.parallel import whole
 from minna.train.protocols import Batch, Parts
+from minna.train.state import learning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,7 @@ def take_step(
             (loss * ranks.count if ranks.count > 1 else loss).backward()
         summed += [(name, value.detach()) for name, value in sums.items()]
         figures.update(logged)
-    learning = [p for p in model.parameters() if p.requires_grad]
-    gradient = whole(nn.utils.clip_grad_norm_(learning, parts.clip))
+    gradient = whole(nn.utils.clip_grad_norm_([p for _, p in learning(parts)], parts.clip))
     # The one wait for a GPU in a step: read sooner, each micro-batch would wait for the one before.
     *read, norm = torch.stack([*(value for _, value in summed), gradient]).tolist()
     terms = dict.fromkeys(parts.weights, 0.0)
@@ -68,6 +68,8 @@ def take_step(
     figures = Counter(dict(zip(figures, totals[len(terms) :], strict=True)))
     value = sum(parts.weights[name] * term for name, term in terms.items())
     _refuse_nonfinite(value, norm, step=step)
+    if len(terms) > 1:
+        figures.update(terms)
     scale = parts.schedule.scale(step, total)
     for optimiser in parts.optimisers:
         for group in optimiser.param_groups:

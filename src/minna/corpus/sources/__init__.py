@@ -20,6 +20,7 @@ from minna.errors import UsageError, nearest
 __all__ = [
     "CHOICES",
     "DESCRIPTIONS",
+    "DIALOGUES",
     "SOURCES",
     "RawDocument",
     "Reading",
@@ -53,10 +54,16 @@ def open_source(settings: BuildSettings) -> Source:
         DataError: the path holds nothing the source can read.
     """
     entry = _entry(settings.source)
-    if entry is None:
+    if settings.source in DIALOGUES:
         raise UsageError(
-            f"{settings.source!r} is not a source (known: {', '.join(SOURCES)}, {PREFIX}OWNER/NAME)"
-            + nearest(settings.source, SOURCES),
+            f"the source {settings.source} gives dialogues, and documents are needed",
+            remedy=f"minna corpus build {settings.source} --from PATH --out DIR",
+        )
+    if entry is None:
+        known = (*SOURCES, *DIALOGUES)
+        raise UsageError(
+            f"{settings.source!r} is not a source (known: {', '.join(known)}, {PREFIX}OWNER/NAME)"
+            + nearest(settings.source, known),
             remedy="use one of these names, or `local --from PATH` for your own files",
         )
     _refuse_unread(settings, reads=entry.reads)
@@ -165,6 +172,11 @@ _TABLE: Final[dict[str, _Entry]] = {
 }
 
 SOURCES: Final = tuple(_TABLE)
+DIALOGUES: Final = {
+    "dialogues": "your dialogues and preferences: HH, chat, ShareGPT, Alpaca ... layouts",
+    "keywords": "dialogues out of a text corpus: its sentences, asked for by their words",
+}
+"""Sources of dialogues (`dialogue_corpus`), which no document comes from."""
 DESCRIPTIONS: Final = {
     "tatoeba": "208,000 everyday sentences, fetched once from the package index",
     "aozora": "works of Aozora Bunko, with their ruby; an archive or a folder",
@@ -177,4 +189,4 @@ DESCRIPTIONS: Final = {
     "debian": "manual pages and documents inside .deb files",
     "local": "your own .txt, .jsonl, .parquet, also compressed",
     f"{PREFIX}OWNER/NAME": "a data set of the Hugging Face Hub, at one commit",
-}
+} | DIALOGUES

@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeVar
 from minna.console import warn
 from minna.errors import DataError, UsageError, nearest
 from minna.evaluate.backends.base import Finish, Generated, Generation, Likelihood, Reading
-from minna.evaluate.backends.http import Http, HttpSettings, ServerError
 from minna.evaluate.records import Candidate
+from minna.runtime.http import Http, HttpSettings, ServerError
 from minna.runtime.text import cut
 from minna.tokenizer.coder import Coder, load_coder
 
