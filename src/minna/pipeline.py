@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,23 +30,37 @@ _FORBID = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class CorpusStage:
-    """`corpus build`; `settings` are those of that verb."""
+    """`corpus build` with the settings of that verb; `corpus` is an earlier one to make it from."""
 
     verb: Literal["corpus build"]
     out: str
     settings: dict[str, Any]
+    corpus: str | None = None
 
     def run(self, root: Path) -> None:
         """Do it."""
-        from minna.corpus import BuildSettings, build_corpus
+        from minna.corpus import build_corpus, build_dialogues
 
-        build_corpus(settings=_checked(BuildSettings, self.settings, self.out), out=root / self.out)
+        where = {} if self.corpus is None else {"path": root / self.corpus}
+        settings = _checked(self._kind(), self.settings | where, self.out)
+        if self._of_dialogues:
+            build_dialogues(settings=settings, out=root / self.out)
+        else:
+            build_corpus(settings=settings, out=root / self.out)
 
     def check(self) -> None:
         """Check the settings before anything runs."""
-        from minna.corpus import BuildSettings
+        where = {} if self.corpus is None else {"path": self.corpus}
+        _checked(self._kind(), self.settings | where, self.out)
 
-        _checked(BuildSettings, self.settings, self.out)
+    @property
+    def _of_dialogues(self) -> bool:
+        return self.settings.get("source") in ("dialogues", "keywords")
+
+    def _kind(self) -> Any:
+        from minna.corpus import BuildSettings, DialogueSettings
+
+        return DialogueSettings if self._of_dialogues else BuildSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -74,23 +89,34 @@ class TokenizerStage:
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class TrainStage:
-    """`train`; `overrides` as on the command line."""
+    """`train`; `overrides` as on the command line.
+
+    Attributes:
+        tokenizer: left out, it is that of the model the recipe goes on from.
+        base: the model to go on from (`init.from`).
+        reward: the reward model (`stream.reward`).
+    """
 
     verb: Literal["train"]
     out: str
     recipe: str
     corpus: str
-    tokenizer: str
+    tokenizer: str | None = None
+    base: str | None = None
+    reward: str | None = None
     overrides: tuple[str, ...] = ()
 
     def run(self, root: Path) -> None:
         """Do it."""
         from minna import recipe
 
+        places = {"init.from": self.base, "stream.reward": self.reward}
+        given = [f"{key}={(root / out).as_posix()}" for key, out in places.items() if out]
+        own = root / self.out / recipe.OWN_TOKENIZER
         recipe.run_recipe(
-            recipe.load(self.recipe, overrides=self.overrides),
+            recipe.load(self.recipe, overrides=[*given, *self.overrides]),
             corpus=root / self.corpus,
-            tokenizer=root / self.tokenizer,
+            tokenizer=own if self.tokenizer is None else root / self.tokenizer,
             out=root / self.out,
         )
 
@@ -193,8 +219,39 @@ class ReleaseStage:
         _checked(ReleaseSettings, self.settings, self.out)
 
 
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class DuelStage:
+    """`duel`; each model meets every one before it."""
+
+    verb: Literal["duel"]
+    out: str
+    models: tuple[str, ...]
+    corpus: str
+    settings: dict[str, Any]
+
+    def run(self, root: Path) -> None:
+        """Do it."""
+        from minna.evaluate.duel import DuelSettings, duel
+
+        settings = _checked(DuelSettings, self.settings, self.out)
+        models = [root / model for model in self.models]
+        duel(models, on=root / self.corpus, out=root / self.out, settings=settings)
+
+    def check(self) -> None:
+        """Check the settings before anything runs."""
+        from minna.evaluate.duel import DuelSettings
+
+        _checked(DuelSettings, self.settings, self.out)
+
+
 Stage = Annotated[
-    CorpusStage | TokenizerStage | TrainStage | ExportStage | EvaluateStage | ReleaseStage,
+    CorpusStage
+    | TokenizerStage
+    | TrainStage
+    | ExportStage
+    | EvaluateStage
+    | ReleaseStage
+    | DuelStage,
     Field(discriminator="verb"),
 ]
 
@@ -205,12 +262,14 @@ class Pipeline:
 
     Attributes:
         show: prompts that are continued with the finished model at the end.
+        parts: name of a part -> its last stage, for running up to there.
     """
 
     name: str
     description: str
     stage: tuple[Stage, ...]
     show: tuple[str, ...] = ()
+    parts: dict[str, str] = Field(default_factory=dict)
 
 
 _SHELF = Shelf(kind="pipeline", package="minna", folder="pipelines")
@@ -239,9 +298,28 @@ def load(name: str) -> Pipeline:
     """
     pipeline = _checked(Pipeline, _SHELF.content(name), name)
     _check_order(pipeline)
+    for part in pipeline.parts:
+        until(pipeline, part)
     for stage in pipeline.stage:
         stage.check()
     return pipeline
+
+
+def until(pipeline: Pipeline, part: str) -> Pipeline:
+    """Return a pipeline that ends with a part (or a stage, by its `out`).
+
+    Raises:
+        UsageError: it has none of that name.
+    """
+    last = pipeline.parts.get(part, part)
+    outs = [stage.out for stage in pipeline.stage]
+    if last not in outs:
+        known = [*pipeline.parts, *outs]
+        raise UsageError(
+            f"pipeline {pipeline.name} has no part or stage {part!r}{nearest(part, known)}",
+            remedy=f"parts are {', '.join(pipeline.parts) or 'none'}, stages {', '.join(outs)}",
+        )
+    return replace(pipeline, stage=pipeline.stage[: outs.index(last) + 1])
 
 
 def resolved(pipeline: Pipeline) -> dict[str, Any]:
@@ -283,12 +361,16 @@ def _check_order(pipeline: Pipeline) -> None:
 def _reads(stage: Any) -> list[str]:
     """The directories a stage reads."""
     fields: dict[str, Callable[[], list[str]]] = {
-        "corpus build": list,
+        "corpus build": lambda: [stage.corpus] if stage.corpus else [],
         "tokenizer train": lambda: [stage.corpus],
-        "train": lambda: [stage.corpus, stage.tokenizer],
+        "train": lambda: [
+            stage.corpus,
+            *(out for out in (stage.tokenizer, stage.base, stage.reward) if out),
+        ],
         "export": lambda: [stage.run_],
         "evaluate": lambda: [stage.model, *([stage.corpus] if stage.corpus else [])],
         "release": lambda: [stage.model, *stage.reports],
+        "duel": lambda: [*stage.models, stage.corpus],
     }
     return fields[stage.verb]()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import sys
-import time
 
 import pytest
 from tests.cli.test_cli import run
@@ -184,7 +184,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_dialogue(talk, capsys):
     before = signal.getsignal(signal.SIGINT)
     talk.run(iter(["海", "山"]))
     assert [reply.finish for reply in talk.replies] == ["stopped", "length"]
-    assert [reply.tokens for reply in talk.replies] == [4, 12]
+    assert talk.replies[0].tokens == sum(map(len, steps[:4]))
     assert [turn.role for turn in talk.chat.turns] == ["user", "assistant"] * 2
     assert "(stopped)" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
@@ -210,15 +210,16 @@ def test_a_real_terminal(folder):
 
     process, screen = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background ignore it
         arguments = ["-m", "minna", "chat", str(folder), *OPTIONS.split()]
         os.execv(sys.executable, [sys.executable, *arguments])
     shown = b""
 
     def wait(ending, count=1):
         nonlocal shown
-        end = time.monotonic() + 60
         while shown.count(ending) < count:
-            assert time.monotonic() < end, shown
+            ready, _, _ = select.select([screen], [], [], 60)
+            assert ready, shown.decode(errors="replace")
             shown += os.read(screen, 4096)
 
     wait(b"> ")

@@ -22,7 +22,7 @@ from minna.cli.main import main
 VERBS = [
     "corpus mix",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
-    "list", "speedrun", "plan", "train", "export", "evaluate", "compare", "requests", "release", "generate", "inspect",
+    "list", "speedrun", "plan", "train", "export", "evaluate", "compare", "requests", "release", "generate", "chat", "inspect",
 ]  # fmt: skip
 
 

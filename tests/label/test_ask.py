@@ -23,7 +23,9 @@ def cache(tmp_path):
 
 
 def asked(texts, translator, cache, ticks=None):
-    return ask(texts, translator=translator, cache=cache, advance=(ticks or []).append)
+    return ask(
+        texts, translator=translator, cache=cache, advance=int if ticks is None else ticks.append
+    )
 
 
 def known(translator, cache, texts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import Counter
 
@@ -178,22 +179,45 @@ def test_languages_without_a_name_are_refused(source, target):
         Direction(source=source, target=target)
 
 
-def test_published_machine_translations_pass(shared_data):
-    """Anthropic HH as it was machine-translated, before people corrected it (the page's numbers)."""
+@pytest.fixture(scope="module")
+def published(shared_data):
+    """Turns of Anthropic HH and their machine translations, before people corrected those."""
     lines = (shared_data / "instruction_ja" / "data.jsonl").read_text(encoding="utf-8").splitlines()
-    sources, translations = [], []
-    for line in lines:
-        told = json.loads(line)["original_info"]["utterances"]
-        pairs = zip(told["en"], told["machine_translated_ja"], strict=True)
-        for english, japanese in pairs:
-            sources.append(english["text"])
-            translations.append(japanese["text"])
+    told = [json.loads(line)["original_info"]["utterances"] for line in lines]
+    return tuple(
+        [turn["text"] for one in told for turn in one[language]]
+        for language in ("en", "machine_translated_ja")
+    )
+
+
+def found(sources, translations):
     verdicts = judge(sources, translations, direction=ENJA, settings=CheckSettings())
-    found = Counter(verdict.reason for verdict in verdicts)
-    assert found == {"": 1334, "numbers": 3, "language": 1}
-    with_numbers = [n for n, source in enumerate(sources) if stated(source)]
-    assert len(with_numbers) == 164
+    return Counter(verdict.reason for verdict in verdicts)
+
+
+def test_published_machine_translations_pass(published):
+    sources, translations = published
+    assert found(sources, translations) == {"": 1334, "numbers": 3, "language": 1}
+    assert sum(bool(stated(source)) for source in sources) == 164
+    ratios = [len(t) / len(s) for s, t in zip(sources, translations, strict=True)]
+    assert 0.26 < min(ratios) < 0.27 and max(ratios) == 1.25
     # what is only half there is often still long enough: the page says so
     halves = [text[: len(text) // 2] for text in translations]
-    wrong = judge(sources, halves, direction=ENJA, settings=CheckSettings())
-    assert sum(bool(verdict.reason) for verdict in wrong) == 336
+    assert len(sources) - found(sources, halves)[""] == 336
+
+
+def test_sentences_that_people_translated_pass(shared_data):
+    sources, translations = (
+        (shared_data / "enja" / f"train.{language}").read_text(encoding="utf-8").splitlines()
+        for language in ("en", "ja")
+    )
+    joined = [sentence.replace(" ", "") for sentence in translations]
+    assert found(sources, joined) == {"": 49_999, "numbers": 1}
+
+
+def test_what_comes_back_of_another_text_is_below_the_bound(published):
+    pick = random.Random(0)
+    texts = [text for text in published[0] if len(text) >= 20]
+    pairs = [pick.sample(texts, 2) for _ in range(1000)]
+    scores = sorted(chrf(*pair) for pair in pairs if pair[0] != pair[1])
+    assert scores[int(0.99 * len(scores))] < 29 < CheckSettings().chrf

@@ -13,6 +13,7 @@ from minna import recipe
 from minna.errors import UsageError
 from minna.models import build
 from minna.recipe.schema import check, check_step_tokens, merge
+from minna.recipe.tuning import kind_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recipes"
 
@@ -31,6 +32,20 @@ SIZES = {
     "nekomata-14b": 14_167_290_880,
     # 110,028,288 without the head's own 768 x 768 matrix, norm and bias
     "japanese-roberta-base": 110_028_288 + 768 * 769 + 2 * 768 + 32_000,
+}
+# Tuned models have the size of their base; those that give rewards have one row instead of its head.
+TUNED_SIZES = {
+    "japanese-gpt-neox-3.6b-instruction-sft": SIZES["japanese-gpt-neox-3.6b"],
+    "japanese-gpt-neox-3.6b-instruction-sft-v2": SIZES["japanese-gpt-neox-3.6b"],
+    "japanese-gpt-neox-3.6b-instruction-ppo": SIZES["japanese-gpt-neox-3.6b"],
+    "japanese-gpt-neox-3.6b-instruction-reward": 3_607_245_312 - 31_999 * 2_816,
+    "bilingual-gpt-neox-4b-instruction-sft": SIZES["bilingual-gpt-neox-4b"],
+    "bilingual-gpt-neox-4b-instruction-ppo": SIZES["bilingual-gpt-neox-4b"],
+    "bilingual-gpt-neox-4b-instruction-reward": 3_796_120_064 - 65_535 * 2_816,
+    "youri-7b-instruction": SIZES["youri-7b"],
+    "youri-7b-chat": SIZES["youri-7b"],
+    "nekomata-7b-instruction": SIZES["nekomata-7b"],
+    "nekomata-14b-instruction": SIZES["nekomata-14b"],
 }
 # Parameters of our own modern recipes, as their pages state them.
 OWN_SIZES = {
@@ -71,17 +86,49 @@ def test_the_toml_of_a_resolved_recipe_reads_back_as_the_same_recipe(name):
     assert check(tomllib.loads(recipe.to_toml(whole))) == whole
 
 
-@pytest.mark.parametrize(("name", "parameters"), (SIZES | OWN_SIZES).items())
+@pytest.mark.parametrize(("name", "parameters"), (SIZES | TUNED_SIZES | OWN_SIZES).items())
 def test_the_recipes_of_released_models_and_our_own_have_their_sizes(name, parameters):
     chosen = recipe.load(name)
     with torch.device("meta"):
-        model = build(chosen.model, vocab=chosen.tokenizer.vocab_size)
+        model = kind_of(chosen).model(chosen, chosen.tokenizer.vocab_size)
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_every_recipe_of_a_released_model_has_its_size_checked():
     named = {name for name in recipe.names() if not name.startswith("toy-")}
-    assert named == set(SIZES) | set(OWN_SIZES)
+    assert named == set(SIZES) | set(TUNED_SIZES) | set(OWN_SIZES)
+
+
+# The prompt formats that the released models were tuned on.
+FORMATS = {
+    "japanese-gpt-neox-3.6b-instruction-": "rinna-3.6b",
+    "bilingual-gpt-neox-4b-instruction-": "rinna-bilingual-4b",
+    "youri-7b-instruction": "alpaca-ja",
+    "youri-7b-chat": "youri-chat",
+    "nekomata-7b-instruction": "alpaca-ja",
+    "nekomata-14b-instruction": "alpaca-ja",
+}
+
+
+@pytest.mark.parametrize("name", TUNED_SIZES)
+def test_a_tuned_model_learns_the_format_it_was_released_with(name):
+    (told,) = (told for start, told in FORMATS.items() if name.startswith(start))
+    assert recipe.load(name).stream.format == told
+
+
+def test_ppo_has_the_numbers_of_the_example_it_names():
+    # examples/hh of CarperAI/trlx for 6 B
+    for name in ("japanese-gpt-neox-3.6b-instruction-ppo", "bilingual-gpt-neox-4b-instruction-ppo"):
+        chosen = recipe.load(name)
+        told, stream = chosen.objective, chosen.stream
+        optim = chosen.optim
+        assert (optim.lr, optim.betas, optim.weight_decay) == (8e-6, (0.9, 0.95), 1e-6)
+        assert chosen.schedule.scale(0, 6000) == chosen.schedule.scale(5999, 6000) == 1
+        assert (told.kl, told.kl_target, told.kl_horizon) == (0.05, 6, 10_000)
+        assert (told.clip, told.value_clip, told.value_weight) == (0.2, 0.2, 1)
+        assert (told.gamma, told.lam) == (1, 0.95)
+        assert (stream.rollout_rows, stream.passes, stream.answer_tokens) == (64, 4, 128)
+        assert (chosen.train.steps, stream.row_tokens) == (6000, 512)
 
 
 @pytest.mark.parametrize(("name", "billions"), TOKENS.items())

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from experiments.ppo_proof import world
 from safetensors.torch import save_file
 from tests.toys import toy_parts, weights
 
@@ -92,17 +93,30 @@ def run(ranks: Ranks, out: Path, sharding: str, optim: str, to: int, name: str) 
     return {"step": done.step, "tokens": done.tokens}
 
 
+def reinforce(ranks: Ranks) -> dict:
+    """Two rollouts of the small PPO world: what was said, what was learned."""
+    said = world.settings()
+    said["ppo"] |= {"rollout_rows": 16, "update_rows": 8, "passes": 2}
+    said["model"]["base_steps"] = 5
+    base = world.base_model(said, seed=0)
+    parts = world.parts_of(base, said, said["arms"]["adaptive"], seed=0, ranks=ranks)
+    course = world.run(parts, said, iterations=2)
+    episodes = parts.objective.episodes
+    return {"figures": course.figures, "ids": episodes.ids.tolist()}
+
+
 def main() -> None:
     out, cases = Path(sys.argv[1]), sys.argv[2:]
     torch.set_num_threads(1)
     with joined(device="cpu", wait_seconds=60) as ranks:
         for case in cases:
             kind, *words = case.split(":")
-            result = (
-                steps(ranks, out, *words)
-                if kind == "steps"
-                else run(ranks, out, words[0], words[1], int(words[2]), words[3])
-            )
+            if kind == "steps":
+                result = steps(ranks, out, *words)
+            elif kind == "reinforce":
+                result = reinforce(ranks)
+            else:
+                result = run(ranks, out, words[0], words[1], int(words[2]), words[3])
             if ranks.first:
                 file = out / f"{case.replace(':', '-')}-{ranks.count}.json"
                 file.write_text(json.dumps(result), encoding="utf-8")

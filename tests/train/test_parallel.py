@@ -51,6 +51,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "run:shard:adamw:5:two-two",
         "run:shard:adamw:8:two-two",
         "run:replicate:adamw:4:copies-alone",
+        "reinforce",
     )
     for name in ("four-alone", "copies-alone"):
         worker.run(ALONE, out, "auto", "adamw", 8, name)
@@ -83,6 +84,14 @@ def test_ranks_do_the_updates_of_one_process(ran, alone, count, sharding):
     ours = load_file(ran / f"weights-{sharding}-adamw-{count}.safetensors")
     for name, tensor in load_file(alone / "weights-auto-adamw-1.safetensors").items():
         torch.testing.assert_close(ours[name], tensor, rtol=0, atol=TOLERANCE, msg=name)
+
+
+def test_ranks_say_and_learn_what_one_process_does(ran):
+    one = worker.reinforce(ALONE)
+    two = json.loads((ran / "reinforce-2.json").read_text(encoding="utf-8"))
+    assert two["ids"] == one["ids"]
+    for mine, theirs in zip(one["figures"], two["figures"], strict=True):
+        assert theirs == pytest.approx(mine, abs=1e-4)
 
 
 @pytest.mark.parametrize("sharding", ["replicate", "shard"])

@@ -38,6 +38,7 @@ type_of_kind = {
     "adapter": "low-rank adapters for a base model, as peft loads them",
     "requests": "what a model is asked in one task of an evaluation",
     "report": "an evaluation report",
+    "duel": "models asked the same questions, and whose answers a judge liked better",
     "release": "a publishable model dir: card, licence, provenance, checksums",
     "record": "what a speed run reached, on what machine, and how",
 }
@@ -52,6 +53,7 @@ Kind = Literal[
     "adapter",
     "requests",
     "report",
+    "duel",
     "release",
     "record",
 ]

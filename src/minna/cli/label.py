@@ -11,7 +11,6 @@ from minna.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
     from minna.label import (
-        Direction,
         Server,
         TranslateReport,
         TranslateSettings,
@@ -87,7 +86,7 @@ def translate(
     from dataclasses import asdict
 
     from minna.cli.output import checked
-    from minna.label import TranslatorSettings, open_model, open_server
+    from minna.label import TranslatorSettings
     from minna.label import translate as translate_corpus
 
     settings = _settings(source, target, overrides or [], round_trip=round_trip)
@@ -108,14 +107,7 @@ def translate(
     )
     _refuse_mixed(server, model, back_model, settings, how)
 
-    def opened(direction: Direction, folder: Path | None) -> Translator:
-        if server is not None:
-            return open_server(server, direction=direction, settings=how)
-        assert folder is not None
-        return open_model(folder, direction=direction, settings=how)
-
-    there = opened(settings.direction, model)
-    back = opened(settings.direction.back, back_model or model) if round_trip else None
+    there, back = _opened(server, model, back_model, settings, how)
     report = translate_corpus(
         corpus, out=out, translator=there, back=back, settings=settings, cache=cache
     )
@@ -193,6 +185,32 @@ def _refuse_mixed(
         raise UsageError(
             "--back-model is for the way back, and none was asked for", remedy="add --round-trip"
         )
+
+
+def _opened(
+    server: Server | None,
+    model: Path | None,
+    back_model: Path | None,
+    settings: TranslateSettings,
+    how: TranslatorSettings,
+) -> tuple[Translator, Translator | None]:
+    """Who translates, and who translates back."""
+    from minna.label import open_back, open_model, open_server
+
+    way, back = settings.direction, settings.direction.back
+    if server is not None:
+        there = open_server(server, direction=way, settings=how)
+        again = open_server(server, direction=back, settings=how)
+    else:
+        assert model is not None
+        there = open_model(model, direction=way, settings=how)
+        if settings.round_trip == "off":
+            return there, None
+        if back_model is None:
+            again = open_back(model, direction=back, settings=how)
+        else:
+            again = open_model(back_model, direction=back, settings=how)
+    return there, again if settings.round_trip == "on" else None
 
 
 def _words(report: TranslateReport) -> str:

@@ -7,41 +7,54 @@ from typing import Annotated, Any
 
 import typer
 
+from minna.cli.duel import lines as duel_lines
 from minna.cli.output import JsonOption, emit
+
+UntilOption = Annotated[
+    str | None, typer.Option(help="End with this part or stage (`minna list pipelines NAME`).")
+]
 
 
 def pipeline(
     name: Annotated[str, typer.Argument(help="A pipeline's name, or a .toml file.")],
     *,
     out: Annotated[Path, typer.Option(help="Where every stage's directory goes.")],
+    until: UntilOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run every stage of a pipeline; what is done already is skipped.
 
     Example: minna pipeline quickstart --out build/quickstart
     """
-    _run(name, out, as_json=as_json)
+    _run(name, out, until=until, as_json=as_json)
 
 
 def quickstart(
     *,
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/quickstart"),
+    until: UntilOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """From raw Japanese text to a released GPT, in about ten minutes on two CPU cores.
+    """From raw Japanese text to a released GPT that answers, in minutes on two CPU cores.
 
-    Example: minna quickstart
+    Pre-training, supervised tuning, a reward model and PPO, each judged beside the one before.
+    `--until pretrain` ends with the released GPT, in about ten minutes.
+
+    Example: minna quickstart --until pretrain
     """
-    _run("quickstart", out, as_json=as_json)
+    _run("quickstart", out, until=until, as_json=as_json)
 
 
-def _run(name: str, out: Path, *, as_json: bool) -> None:
+def _run(name: str, out: Path, *, until: str | None, as_json: bool) -> None:
     from minna.train.allocator import restart_tuned
 
     restart_tuned()
     from minna import pipeline as pipelines
+    from minna.evaluate.duel import read_duel
 
     chosen = pipelines.load(name)
+    if until is not None:
+        chosen = pipelines.until(chosen, until)
     seconds = pipelines.run(chosen, out=out)
     ends = {stage.verb: out / stage.out for stage in chosen.stage}
     result: dict[str, Any] = {"out": str(out), "seconds": seconds}
@@ -61,6 +74,11 @@ def _run(name: str, out: Path, *, as_json: bool) -> None:
             result.setdefault("tasks", {}).update(tasks)
             lines += ["", "Tasks, each by its main metric:"]
             lines += [f"  {key:<28} {value:6.2f}" for key, value in tasks.items()]
+    for stage in chosen.stage:
+        if stage.verb == "duel":
+            met = read_duel(out / stage.out)
+            result.setdefault("duels", []).append(met)
+            lines += ["", *duel_lines(met)]
     if place is not None:
         lines += ["", *_closing(name, place, ends)]
     emit(result, as_json=as_json, text="\n".join(lines))

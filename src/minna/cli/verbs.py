@@ -7,6 +7,7 @@ import typer
 from minna.cli import (
     chat,
     corpus,
+    duel,
     evaluate,
     generate,
     inspect,
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("requests")(requests.requests)
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(evaluate.compare)
+    app.command("duel")(duel.duel)
     app.command("release")(release.release)
     app.command("generate")(generate.generate)
     app.command("chat")(chat.chat)

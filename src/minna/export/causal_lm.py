@@ -125,8 +125,11 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decode
 
 
 def _format_of(recipe: Recipe) -> str:
-    """Return the prompt format that a recipe's model learned to answer; "" for plain text."""
-    return "" if recipe.objective.kind == "bradley_terry" else getattr(recipe.stream, "format", "")
+    """Return the prompt format of the dialogues a recipe's model learned; "" for plain text.
+
+    Of a reward model too: it judges what is written so, and its base's template may say otherwise.
+    """
+    return getattr(recipe.stream, "format", "")
 
 
 def _refuse_other_base(base: Path, *, run: Path) -> None:

@@ -3,7 +3,7 @@
 `translate` writes one, `minna corpus join` puts its texts in the place of the corpus's own.
 """
 
-from minna.label.opening import Server, TranslatorSettings, open_model, open_server
+from minna.label.opening import Server, TranslatorSettings, open_back, open_model, open_server
 from minna.label.report import TranslateReport
 from minna.label.settings import CheckSettings, Direction, TranslateSettings
 from minna.label.translate import translate
@@ -18,6 +18,7 @@ __all__ = [
     "TranslateSettings",
     "Translator",
     "TranslatorSettings",
+    "open_back",
     "open_model",
     "open_server",
     "translate",

@@ -3,7 +3,7 @@
 One bad text must not end a night's run, and a dead server must not turn a night's texts into
 failures. So failures are counted in a row, and when there are too many a text that anybody can
 translate is asked: if that comes back, the texts are at fault; if not, the translator is, and the
-run ends with its error.
+run ends with its error. So it is where the very last texts failed.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class _Asking:
         self._keys = Keys(translator.identity)
         self._found = Asked()
         self._in_a_row = 0
+        self._trouble = False  # whether the last that was heard of the translator was an error
         self._open: set[bytes] = set()
         self._patience = translator.workers + _PATIENCE
         self._pool = ThreadPoolExecutor(max_workers=translator.workers)
@@ -96,7 +97,7 @@ class _Asking:
                     self._settle(flying)
             while flying:
                 self._settle(flying)
-            if self._found.failed and not self._found.answered:
+            if self._trouble or (self._found.failed and not self._found.answered):
                 self._probe()
         except BaseException:
             self._translator.give_up()
@@ -134,19 +135,21 @@ class _Asking:
     def _settle(self, flying: _Flying) -> None:
         """Wait for a call to end, and file what came of it."""
         done, _ = wait(flying, return_when=FIRST_COMPLETED)
-        for future in done:
+        for future in [one for one in flying if one in done]:  # in the order they were sent
             batch = flying[future]
             try:
                 answers = future.result()
+                self._trouble = False
             except MinnaError as error:
                 if not _may_be_the_text(error):
                     raise
                 answers = [Refusal(error.rule)] * len(batch)
+                self._trouble = True
             del flying[future]
             self._file(batch, answers)
         if self._in_a_row >= self._patience:
             self._probe()
-            self._in_a_row = 0
+            self._in_a_row, self._trouble = 0, False
 
     def _file(self, batch: Sequence[_Job], answers: Sequence[str | Refusal]) -> None:
         for job, answer in zip(batch, answers, strict=True):

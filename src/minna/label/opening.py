@@ -84,8 +84,7 @@ def open_model(path: Path, *, direction: Direction, settings: TranslatorSettings
         ArtifactError: no model dir, or a damaged one.
         UsageError: no such wording, format, device or type.
     """
-    encoder_decoder = read_json(path / "config.json").get("is_encoder_decoder") is True
-    if encoder_decoder:
+    if _is_encoder_decoder(path):
         if settings.format:
             raise UsageError(
                 f"{path} is a translation model, and prompt formats are for causal ones",
@@ -111,3 +110,26 @@ def open_model(path: Path, *, direction: Direction, settings: TranslatorSettings
         device=settings.device,
         dtype=settings.dtype,
     )
+
+
+def open_back(path: Path, *, direction: Direction, settings: TranslatorSettings) -> Translator:
+    """The model dir that translated, for the way back (`direction` is that way).
+
+    Raises:
+        UsageError: a translation model that is not told the languages, so it knows one way only.
+    """
+    if _is_encoder_decoder(path):
+        from minna.label import seq2seq
+
+        wording = load(settings.prompt or seq2seq.USUAL_WORDING)
+        if not wording.tokens and "{target" not in wording.user:
+            raise UsageError(
+                f"{path} is not told which language to translate into (wording {wording.name}), so "
+                "it translates one way only",
+                remedy="name the model for the way back: --back-model DIR",
+            )
+    return open_model(path, direction=direction, settings=settings)
+
+
+def _is_encoder_decoder(path: Path) -> bool:
+    return read_json(path / "config.json").get("is_encoder_decoder") is True

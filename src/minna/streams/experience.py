@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass as plain_dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from minna.errors import DataError, TrainingError, UsageError
+from minna.metrics.repetition import repeated_grams
 from minna.models.decoder import Decoder
 from minna.prompts import Turn
 from minna.runtime.episodes import Episodes
@@ -37,7 +38,6 @@ from minna.tokenizer.coder import AnyTokenizer
 
 Batch = dict[str, Tensor]
 _SAMPLES = 6
-_GRAM = 3
 _MIXED = 0x9E3779B97F4A7C15  # no two nearby seeds draw alike
 _FEW = 8  # a rollout of so few answers may well repeat one
 
@@ -177,7 +177,7 @@ class Experience:
         """Who judges."""
         return self._actors.reward
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Where the stream stands; what it learned from is the objective's to save."""
         return {
             "rollout": self._rollout,
@@ -185,10 +185,13 @@ class Experience:
             "made": self._made,
             "asked": self._asked,
             "rows": self._rows * self._actors.ranks.count,
+            "figures": self._figures,
+            "samples": self.samples,
         }
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a place; the episodes there are those of the objective."""
+        self._figures, self.samples = state["figures"], state["samples"]
         self._rollout, self._made = state["rollout"], state["made"]
         self._asked = state["asked"]
         # in episodes, which another number of ranks or rows counts alike
@@ -358,16 +361,10 @@ def _variety(episodes: Episodes) -> dict[str, float]:
         tuple(ids[start : start + size])
         for ids, (start, size) in zip(episodes.ids.tolist(), spans, strict=True)
     ]
-    repeated = [_repetition(ids) for ids in answers]
+    repeated = [repeated_grams(ids) for ids in answers]
     pairs = Counter(pair for ids in answers for pair in itertools.pairwise(ids))
     return {
         "answers/different": len(set(answers)) / len(answers),
         "answers/repeated_3grams": sum(repeated) / len(repeated),
         "answers/distinct_2": len(pairs) / max(1, sum(pairs.values())),
     }
-
-
-def _repetition(ids: Sequence[int]) -> float:
-    """Share of the 3-grams of an answer that stood in it before."""
-    grams = [tuple(ids[start : start + _GRAM]) for start in range(len(ids) - _GRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0

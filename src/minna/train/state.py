@@ -40,7 +40,7 @@ _FITS = "resume with the recipe the run was started with (RUN/recipe.toml)"
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Model, objective and optimiser tensors by name; optimiser state is NAME/KEY."""
+    """Tensors by name: those of the objective begin with "objective:", moments are NAME/KEY."""
 
     model: dict[str, Tensor]
     objective: dict[str, Tensor]
@@ -53,8 +53,7 @@ class State:
 
     def all(self) -> dict[str, Tensor]:
         """Every tensor, by a name of its own."""
-        objective = {_OBJECTIVE + name: tensor for name, tensor in self.objective.items()}
-        return {**self.model, **objective, **self.optimiser}
+        return {**self.model, **self.objective, **self.optimiser}
 
 
 def collect(parts: Parts) -> State:
@@ -64,7 +63,7 @@ def collect(parts: Parts) -> State:
         model = {name: model[name] for name in parts.kept}
     return State(
         model=_own(model),
-        objective=_own(parts.objective.state_dict()),
+        objective=_own({_OBJECTIVE + name: t for name, t in parts.objective.state_dict().items()}),
         optimiser=_own(
             {
                 f"{name}/{key}": value
@@ -139,10 +138,7 @@ def restore(parts: Parts, folder: Path) -> None:
     """
     there = stored(folder)
     state = collect(parts)
-    wanted = {
-        **state.model,
-        **{_OBJECTIVE + name: tensor for name, tensor in state.objective.items()},
-    }
+    wanted = {**state.model, **state.objective}
     moments = {name: found for name, found in there.items() if "/" in name}
     _refuse_other_shape(folder, wanted, there=set(there) - set(moments), sizes=there)
     for name, parameter, kept in _learning(parts):
