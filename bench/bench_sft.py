@@ -2,9 +2,15 @@
 
 A random GPT-NeoX of 6 layers x 384, 6 heads, ffn 1,536, vocabulary 16,384 learns the answers of 599
 real Japanese dialogues (the other 70 are held out). Both sides read one Hugging Face folder; the
-prompt format is in it as a chat template with generation marks, and the run stops if the two sides
-would learn another number of tokens. Packed, an update is 16 rows of 512 tokens; one dialogue a
-row, as many dialogues as lie in 16 such rows, so that an update learns about as much.
+prompt format is in it as a chat template with generation marks, and it is an error if the two sides
+learn another number of tokens of the data. (Of all tokens TRL has a few less: it encodes a dialogue
+whole, so that the space a prompt ends in and a bracket that the answer begins with become one
+token; ours keeps prompt and answer apart, as they are when the model is asked.)
+
+Packed, an update is 16 rows of 512 tokens; one dialogue a row, about as many dialogues as lie in 16
+such rows, so that an update learns about as much. TRL lays the packed rows of a micro-batch behind
+each other as one row (transformers then builds a mask of their whole length squared), so it is
+measured with all rows at once and row by row.
 
 Every round of every variant is a process of its own, rounds are interleaved. What is timed is whole
 updates, from the end of one to the end of the next: data, forward, backward, clipping, optimiser.
@@ -12,49 +18,52 @@ What the weights are worth afterwards is measured by one and the same code, ours
 answers, in fp32.
 
     python bench/bench_sft.py [--rounds 5] [--updates 11] [--data PATH] [--peer-python PATH]
-    python bench/bench_sft.py --quick       a smoke run: 1 round of 2 updates
+    python bench/bench_sft.py --quick       a smoke run: 1 round of 2 updates of 4 rows
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from machine import peak_bytes, processor
-from tune_work import (
-    MALLOC,
-    call,
-    constant,
-    load_average,
-    make_tokenizer,
-    say,
-    spread,
-    told,
-    trainable,
-    write_folder,
-)
+from machine import processor
+from sft_ours import ROOM, packed_rows, run_held_out, run_minna, write_data, write_weights
+from tune_work import MALLOC, call, load_average, make_tokenizer, say, spread, told
 
 HERE = Path(__file__).resolve()
 SHAPE = {"layers": 6, "width": 384, "heads": 6, "ffn": 1536, "context": 512}
-VOCAB, ROOM, ROWS = 16384, 512, 16
+VOCAB = 16384
+ALL, ALONE = 0, 15  # rows of a micro-batch: all of an update; of dialogues that lie alone
 LEARNING_RATE, DECAY, BETA2 = 6e-4, 0.01, 0.95
 OURS = "minna, packed"
-# name -> (side, rows, rows of a micro-batch (0: all of an update, or 15 dialogues), environment)
+# name -> (side, rows, rows of a micro-batch, environment)
 VARIANTS: dict[str, tuple[str, str, int, dict[str, str]]] = {
-    "TRL, packed, 16 rows at once": ("trl", "packed", 16, {}),
+    "TRL, packed, all rows at once": ("trl", "packed", ALL, {}),
     "TRL, packed, row by row": ("trl", "packed", 1, {}),
     "TRL, packed, row by row, our allocator settings": ("trl", "packed", 1, MALLOC),
-    "TRL, one dialogue a row": ("trl", "single", 15, {}),
-    "TRL, one dialogue a row, our allocator settings": ("trl", "single", 15, MALLOC),
-    OURS: ("minna", "packed", 16, MALLOC),
-    "minna, one dialogue a row": ("minna", "single", 15, MALLOC),
+    "TRL, one dialogue a row": ("trl", "single", ALONE, {}),
+    "TRL, one dialogue a row, our allocator settings": ("trl", "single", ALONE, MALLOC),
+    OURS: ("minna", "packed", ALL, MALLOC),
+    "minna, one dialogue a row": ("minna", "single", ALONE, MALLOC),
 }
+
+
+COLUMNS = (
+    "variant",
+    "learned tokens/s, median (range)",
+    f"{OURS} / it",
+    "tokens/s, padding counted",
+    "peak memory, MB",
+    f"{OURS} / it",
+    "learned in a round",
+    "held-out loss",
+)
 
 
 def main() -> None:
@@ -64,14 +73,15 @@ def main() -> None:
         print(json.dumps(WORKERS[options.worker](options)))
         return
     if options.quick:
-        options.rounds, options.warmup, options.updates = 1, 1, 2
+        options.rounds, options.warmup, options.updates, options.update_rows = 1, 1, 2, 4
     options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name)
         prepare(folder, options)
-        results: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+        wanted = [name for name in VARIANTS if options.only in name or name == OURS]
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
         for number in range(options.rounds):
-            for variant in VARIANTS:
+            for variant in wanted:
                 found = measure(variant, folder, options)
                 results[variant].append(found)
                 say(
@@ -82,6 +92,7 @@ def main() -> None:
             HERE,
             "held-out",
             python=sys.executable,
+            threads=options.threads,
             arguments={"folder": folder, "trained": folder / "model"},
             environment=MALLOC,
         )["loss"]
@@ -95,9 +106,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=11, help="timed updates of a round")
     parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="1 round of 2 updates")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/instruction_ja/data.jsonl"))
+    parser.add_argument("--update-rows", type=int, default=16, help="packed rows of an update")
+    parser.add_argument("--quick", action="store_true", help="1 round of 2 updates of 4 rows")
+    parser.add_argument("--only", default="", help="variants whose names hold this")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data/instruction_ja/data.jsonl")
+    )
     parser.add_argument("--work", type=Path, default=Path("build/bench-tune"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     for name in ("folder", "trained"):
@@ -121,6 +137,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
     write_weights(folder, model, tokenizer=tokenizer)
     # minna decides by measuring; the other side is given the same arithmetic
     found = decide(device="cpu", precision=options.precision, compile_="auto")
+    each = len(lengths) / packed_rows(folder)
     plan = {
         "updates": options.warmup + options.updates,
         "lr": LEARNING_RATE,
@@ -128,64 +145,22 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
         "decay": DECAY,
         "precision": found.precision,
         "longest": max(lengths),
-        "dialogues": round(len(lengths) * ROWS / packed_rows(folder)),
+        "dialogues": ALONE * max(1, round(each * options.update_rows / ALONE)),
     }
     (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-
-
-def write_data(folder: Path, *, tokenizer: Path, data: Path, room: int) -> list[int]:
-    """Write shards for us and messages for the peer; return the lengths of training dialogues."""
-    import numpy as np
-
-    from minna import prompts
-    from minna.corpus.dialogue_corpus import DialogueSettings, build_dialogues, read_dialogues
-    from minna.streams import TokenShards, write_dialogues
-
-    settings = DialogueSettings(source="dialogues", path=data, valid=0.1, test=0.0)
-    corpus = build_dialogues(settings=settings, out=folder / "dialogues").path
-    tokens = write_dialogues(
-        corpus,
-        tokenizer=tokenizer,
-        fmt=prompts.load("minna"),
-        content="answers",
-        room=room,
-        out=folder / "tokens",
-    )
-    with (folder / "messages.jsonl").open("w", encoding="utf-8") as file:
-        for dialogue in read_dialogues(corpus, split="train"):
-            turns = [{"role": turn.role, "content": turn.text} for turn in dialogue.turns]
-            file.write(json.dumps(turns, ensure_ascii=False) + "\n")
-    shards = TokenShards(tokens, split="train").shards
-    return np.concatenate([np.diff(shard.offsets) for shard in shards]).tolist()
-
-
-def write_weights(folder: Path, model: Any, *, tokenizer: Path) -> None:
-    """Write the model with its prompt format as a chat template."""
-    from minna import prompts
-    from minna.export.chat import write_chat_template
-
-    write_folder(folder / "model", model, tokenizer=tokenizer)
-    write_chat_template(folder / "model", prompts.load("minna"))
-
-
-def packed_rows(folder: Path) -> int:
-    """Rows that the training dialogues fill when packed."""
-    from minna.streams import ChatStream, TokenShards
-
-    shards = TokenShards(folder / "tokens", split="train")
-    stream = ChatStream(shards, room=ROOM, rows="packed", batch_rows=1, fill=0, seed=0)
-    return stream.filled()[0]
 
 
 def measure(variant: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One round of one variant, and what its weights are worth."""
     side, rows, micro, environment = VARIANTS[variant]
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    an_update = ROWS if rows == "packed" else plan["dialogues"]
+    an_update = options.update_rows if rows == "packed" else plan["dialogues"]
+    micro = micro or an_update
     found = call(
         HERE,
         side,
         python=sys.executable if side == "minna" else options.peer_python,
+        threads=options.threads,
         arguments={
             "folder": folder,
             "rows": rows,
@@ -200,6 +175,7 @@ def measure(variant: str, folder: Path, options: argparse.Namespace) -> dict[str
         HERE,
         "held-out",
         python=sys.executable,
+        threads=options.threads,
         arguments={"folder": folder, "trained": folder / "trained"},
         environment=MALLOC,
     )["loss"]
@@ -208,100 +184,6 @@ def measure(variant: str, folder: Path, options: argparse.Namespace) -> dict[str
     found["speed"] = sum(found["learned"][begin:]) / seconds
     found["computed"] = sum(found["tokens"][begin:]) / seconds
     return found
-
-
-def sft_parts(folder: Path, *, rows: Any, micro: int, accumulation: int, room: int) -> Any:
-    """Return (parts, numerics) of minna's own supervised tuning, as `minna train` decides."""
-    from minna.objectives import CausalLM
-    from minna.recipe.build import attention_kind
-    from minna.streams import ChatStream, TokenShards
-    from minna.train.optim import AdamWSettings, make_optimisers
-    from minna.train.parallel import Whole
-    from minna.train.precision import compile_or_fall_back, decide
-    from minna.train.protocols import Parts
-    from minna.train.quality import perplexity
-
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    numerics = decide(
-        device="cpu", precision=plan["precision"], compile_=plan.get("compile", "auto")
-    )
-    model = trainable(folder / "model")
-    model.attention_kind = attention_kind(model, row_tokens=room, numerics=numerics)
-    settings = AdamWSettings(
-        lr=plan["lr"], betas=(0.9, plan["beta2"]), weight_decay=plan["decay"]
-    )
-    shards = TokenShards(folder / "tokens", split="train")
-    stream = ChatStream(shards, room=room, rows=rows, batch_rows=micro, fill=0, seed=0)
-    objective = CausalLM()
-    parts = Parts(
-        model=model,
-        objective=objective,
-        placement=Whole(model, objective),
-        stream=stream,
-        optimisers=make_optimisers(model, settings=settings),
-        schedule=constant(),
-        clip=1.0,
-        evaluators=[],
-        weights={"next_token": 1.0},
-        micro_batch_tokens=micro * room,
-        accumulation=accumulation,
-        flops_per_token=1,
-        quality=perplexity,
-    )
-    begin = stream.state_dict()
-    compile_or_fall_back(parts, example=next(stream), numerics=numerics)
-    stream.load_state_dict(begin)
-    return parts, numerics
-
-
-def run_minna(options: argparse.Namespace) -> dict[str, Any]:
-    """Train with minna's own step."""
-    import torch
-
-    from minna.train.step import take_step
-
-    folder = options.folder
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    room, micro, accumulation = options.room, options.micro, options.accumulation
-    parts, numerics = sft_parts(
-        folder, rows=options.rows, micro=micro, accumulation=accumulation, room=room
-    )
-    learned: list[int] = []
-    count = parts.objective.counts
-
-    def counting(batch: dict[str, Any]) -> dict[str, int]:
-        found = count(batch)
-        learned.append(found["next_token"])
-        return found
-
-    parts.objective.counts = counting
-    ends = [time.perf_counter()]
-    for step in range(plan["updates"]):
-        take_step(parts, step=step, total=10**6, autocast=numerics.autocast())
-        ends.append(time.perf_counter())
-    peak = peak_bytes()
-    write_folder(folder / "trained", parts.model, tokenizer=folder / "model")
-    shards = parts.stream.documents
-    whole = [shards[number] for number in range(shards.count)]
-    return {
-        "ends": ends,
-        "learned": [
-            sum(learned[place : place + accumulation])
-            for place in range(0, len(learned), accumulation)
-        ],
-        "tokens": [micro * accumulation * room] * plan["updates"],
-        "peak": peak,
-        "data_learned": sum(int(mask.sum()) for _, mask in whole),
-        "data_tokens": sum(len(ids) for ids, _ in whole),
-        "settings": {
-            "precision": numerics.precision,
-            "compile": numerics.compile,
-            "attention": parts.model.attention_kind,
-            "rows": f"{micro} x {accumulation} micro-batches",
-            "row tokens": room,
-            "threads": torch.get_num_threads(),
-        },
-    }
 
 
 def run_peer(options: argparse.Namespace) -> dict[str, Any]:
@@ -318,51 +200,25 @@ def run_peer(options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def run_held_out(options: argparse.Namespace) -> dict[str, Any]:
-    """Nats of a held-out learned token, whoever trained the weights."""
-    import torch
-
-    from minna.objectives.reference import token_logprobs
-    from minna.runtime.load import load_model
-    from minna.streams import ChatStream, TokenShards
-
-    model = load_model(options.trained, device="cpu", dtype="fp32", layout="plain").decoder
-    shards = TokenShards(options.folder / "tokens", split="valid")
-    stream = ChatStream(shards, room=ROOM, rows="packed", batch_rows=1, fill=0, seed=0)
-    nats, count = 0.0, 0
-    with torch.no_grad():
-        for _ in range(stream.filled()[0]):
-            found, _, _ = token_logprobs(model, next(stream), vocab=model.config.vocab)
-            nats, count = nats - float(found.double().sum()), count + len(found)
-    return {"loss": nats / count, "learned": count}
-
-
 def table(
     results: dict[str, list[dict[str, Any]]], options: argparse.Namespace, *, start: float
 ) -> str:
     """Markdown: whether both learn the same, medians with range, ratios, memory, loss reached."""
     import torch
 
-    data = {
-        name: (rounds[0]["data_learned"], rounds[0]["data_tokens"])
-        for name, rounds in results.items()
-    }
-    if len(set(data.values())) != 1:
-        raise SystemExit(f"the two sides would not learn the same tokens of the data: {data}")
-    (learned, tokens) = data[OURS]
-    ours, theirs = results[OURS], "TRL, packed, row by row"
-    lines = [
+    ours, data = results[OURS], learned_of(results)
+    setting = (
         f"{options.rounds} interleaved rounds of {options.updates} updates, after "
-        f"{options.warmup} to warm up; torch {torch.__version__}, {processor()}; load average "
-        f"{load_average()}",
+        f"{options.warmup} to warm up; {options.threads} threads, torch {torch.__version__}, "
+        f"{processor()}; load average {load_average()}"
+    )
+    lines = [
+        setting,
         "",
-        f"Learned tokens of the data, of all: minna {learned:,} of {tokens:,}, TRL "
-        f"{data[theirs][0]:,} of {data[theirs][1]:,}. Held-out loss of the initial weights: "
-        f"{start:.4f}.",
+        f"Learned tokens of the data: {data}. Held-out loss of the initial weights: {start:.4f}.",
         "",
-        "| variant | learned tokens/s, median (range) | minna, packed / it | tokens/s, padding "
-        "counted | peak memory, MB | minna, packed / it | learned in a round | held-out loss |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
     ]
     for name, rounds in results.items():
         speeds = [one["speed"] for one in rounds]
@@ -379,6 +235,21 @@ def table(
     same = {"rate": LEARNING_RATE, "schedule": "constant", "betas": (0.9, BETA2)}
     same |= {"decay": DECAY, "clip": 1.0, "optimiser": "fused AdamW"}
     return "\n".join([*lines, "", told({"both": same, **settings})])
+
+
+def learned_of(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Say what both sides learn of the data.
+
+    Raises:
+        SystemExit: not the same number of tokens: then nothing here can be compared.
+    """
+    found = {name.split(",")[0]: rounds[0] for name, rounds in results.items()}
+    text = ", ".join(
+        f"{side} {one['data_learned']:,} of {one['data_tokens']:,}" for side, one in found.items()
+    )
+    if len({rounds[0]["data_learned"] for rounds in results.values()}) != 1:
+        raise SystemExit(f"the two sides do not learn the same tokens of the data: {text}")
+    return text
 
 
 WORKERS = {"minna": run_minna, "trl": run_peer, "held-out": run_held_out}

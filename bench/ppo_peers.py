@@ -26,6 +26,7 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
         AutoTokenizer,
     )
     from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+
     from tune_work import Clock
 
     clock = Clock()
@@ -50,7 +51,7 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
         optim="adamw_torch_fused",
         adam_beta2=plan["beta2"],
         weight_decay=0.0,
-        bf16=False,
+        bf16=plan["precision"] == "bf16",
         gradient_checkpointing=False,
         use_cpu=True,
         num_sample_generations=0,
@@ -81,7 +82,7 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
         "settings": {
             "trl": trl.__version__,
             "transformers": transformers.__version__,
-            "precision": "fp32",
+            "precision": plan["precision"],
             "attention": trainer.policy_model.config._attn_implementation,  # noqa: SLF001
             "answers at once": at_once,
             "clip of the gradient": "none (PPOTrainer does not)",
@@ -100,6 +101,7 @@ def run_grpo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, A
     import trl
     from datasets import Dataset, disable_progress_bars
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     from tune_work import Clock
 
     disable_progress_bars()
@@ -138,7 +140,7 @@ def run_grpo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, A
         adam_beta2=plan["beta2"],
         weight_decay=0.0,
         max_grad_norm=1.0,
-        bf16=False,
+        bf16=plan["precision"] == "bf16",
         gradient_checkpointing=False,
         use_cpu=True,
         logging_steps=rows // update,
@@ -162,7 +164,7 @@ def run_grpo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, A
         "settings": {
             "trl": trl.__version__,
             "transformers": transformers.__version__,
-            "precision": "fp32",
+            "precision": plan["precision"],
             "attention": trainer.model.config._attn_implementation,  # noqa: SLF001
             "answers at once": at_once,
             "loss": arguments.loss_type,

@@ -71,7 +71,13 @@ def constant() -> Any:
 
 
 def call(
-    script: Path, worker: str, *, python: str, arguments: dict[str, Any], environment: dict[str, str]
+    script: Path,
+    worker: str,
+    *,
+    python: str,
+    threads: int,
+    arguments: dict[str, Any],
+    environment: dict[str, str],
 ) -> dict[str, Any]:
     """Run one measurement in its own process; its last line is what it found."""
     command = [python, str(script), worker]
@@ -79,7 +85,8 @@ def call(
         command += [f"--{key}", str(value)]
     done = subprocess.run(
         command,
-        env={**os.environ, **QUIET, **environment},
+        # said aloud: an environment of Python may have a default of its own
+        env={**os.environ, **QUIET, "OMP_NUM_THREADS": str(threads), **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,1 @@
+"""PPO in a world of 32 numbers."""

@@ -1,6 +1,6 @@
 """Run every arm and seed of settings.toml, and say of each claim whether it was shown.
 
-    python -m experiments.ppo_proof.run [--out FILE.json]
+python -m experiments.ppo_proof.run [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def main() -> None:
         base = base_model(said, seed=seed)
         for name, arm in arms(said):
             start = time.monotonic()
-            course = run(
-                parts_of(base, said, arm, seed=seed), said, iterations=said["iterations"]
-            )
+            course = run(parts_of(base, said, arm, seed=seed), said, iterations=said["iterations"])
             courses[name, seed] = course
             last = " | ".join(f"{course.mean(key, _LAST):.3f}" for key in _COLUMNS)
             first = course.mean("objective/scores", _FIRST)
@@ -57,9 +55,7 @@ def main() -> None:
     worst = max(one["val/first_ratio_error"] for c in courses.values() for one in c.figures)
     print(f"- largest |ratio - 1| in a first update: {worst:g}")
     if out is not None:
-        content = {
-            f"{name}/{seed}": course.figures for (name, seed), course in courses.items()
-        }
+        content = {f"{name}/{seed}": course.figures for (name, seed), course in courses.items()}
         out.write_text(json.dumps({"claims": claims, "courses": content}), encoding="utf-8")
 
 

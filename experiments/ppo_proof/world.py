@@ -1,8 +1,8 @@
 """A world of 32 numbers in which PPO is seen whole: a base model, a rule, and the run of an arm.
 
-The base model learns random numbers that end after about ten. The rule likes even ones: the share of
-them in an answer, from -1 to 1, and -1 for an answer without an end. What there is to hack: a short
-answer of even numbers is as good as a long one and easier to get.
+The base model learns random numbers that end after about ten. The rule likes even ones: the share
+of them in an answer, from -1 to 1, and -1 for an answer without an end. What there is to hack: a
+short answer of even numbers is as good as a long one and easier to get.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ class Scorer(Decoder):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__(replace(config, tied=True))
         self.score = nn.Linear(config.width, 1, bias=False)
+        self.offset = 0.0  # of a critic that begins as a reward model with a bias of its own
         start = HeldOut()
         numbers = [start.accuracy, float(start.pairs), start.mean, start.deviation]
         self.register_buffer("held_out", torch.tensor(numbers, dtype=torch.float64))
@@ -56,7 +57,7 @@ class Scorer(Decoder):
     def scores(self, hidden: Tensor) -> Tensor:
         """Return a number [...] for each hidden state [..., D], in fp32, as they were learned."""
         # a sum, not a product of matrices: autocast would take that in bf16
-        return (hidden.float() * self.score.weight[0].float()).sum(-1)
+        return (hidden.float() * self.score.weight[0].float()).sum(-1) + self.offset
 
     def rewards(self, hidden: Tensor) -> Tensor:
         """Return scores [...] in deviations from the mean of references."""

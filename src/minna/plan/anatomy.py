@@ -18,7 +18,10 @@ from minna.models import Decoder, build, find_family
 from minna.models.adapters import AdapterSettings, adapter_parameters
 from minna.models.decoder import FusedLinear
 from minna.models.trainable import set_trainable
+from minna.objectives import GRPOSettings, PPOSettings
 from minna.recipe.schema import Recipe
+from minna.runtime.reward import RULE
+from minna.streams import ExperienceSettings
 from minna.train.optim import MuonSettings
 
 _FP32 = 4
@@ -51,6 +54,8 @@ class Anatomy:
         base: how frozen weights are kept beside adapters; None where all are fp32 and learn.
         adapted: numbers a token of one unit that adapters keep for the backward pass.
         largest: entries of the largest matrix of a unit.
+        beside: bytes of other networks that every rank holds whole: the reference that a policy is
+            compared with, a critic with its gradients and moments, a reward model.
     """
 
     parameters: int
@@ -75,6 +80,7 @@ class Anatomy:
     base: Literal["fp32", "bf16", "nf4"] | None
     adapted: int
     largest: int
+    beside: int = 0
 
 
 def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
@@ -129,7 +135,20 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
         base=adapter.base if adapter.used else None,
         adapted=adapted,
         largest=max(m.weight.numel() for m in _matrices(largest)),
+        beside=_beside(recipe, parameters=_size(model)),
     )
+
+
+def _beside(recipe: Recipe, *, parameters: int) -> int:
+    """Bytes of the other networks of tuning, each taken to be as large as the model, in fp32."""
+    told, stream = recipe.objective, recipe.stream
+    compares = told.kind in ("dpo", "ppo") or (isinstance(told, GRPOSettings) and told.kl > 0)
+    copies = 1 if compares and not recipe.adapter.used else 0
+    if isinstance(stream, ExperienceSettings) and not stream.reward.startswith(RULE):
+        copies += 1
+    if isinstance(told, PPOSettings) and told.critic != "head":
+        copies += 4  # weights, gradients, two moments
+    return _FP32 * copies * parameters
 
 
 def _stored(model: nn.Module, base: Literal["fp32", "bf16", "nf4"]) -> int:

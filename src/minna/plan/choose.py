@@ -135,10 +135,7 @@ def plan(
         raise UsageError(f"--price must not be below 0, and is {price}", remedy="give a price")
     model = anatomy(recipe, vocab=recipe.tokenizer.vocab_size if vocab is None else vocab)
     work = _work(recipe, gpus=gpus, precision=precision or _precision(recipe, device))
-    every = [
-        estimate(model, work=work, device=device, way=way)
-        for way in _ways(work, rows=_divisors(work))
-    ]
+    every = [estimate(model, work=work, device=device, way=way) for way in _ways(recipe, work)]
     own = own_rows(work, wanted=recipe.train.micro_batch_rows)
     fitting = [each for each in every if each.fits]
     asked = [each for each in fitting if _as_asked(recipe, each.way)]
@@ -200,14 +197,18 @@ def _precision(recipe: Recipe, device: Device) -> Literal["bf16", "fp32"]:
     return "bf16" if device.bf16_tflops > _BF16_PAYS * device.fp32_tflops else "fp32"
 
 
-def _ways(work: Work, *, rows: list[int]) -> list[Way]:
-    """Every way, the simplest first; one device alone has nobody to share with."""
+def _ways(recipe: Recipe, work: Work) -> list[Way]:
+    """Every way, the simplest first; one device alone has nobody to share with.
+
+    Answers are drawn from a whole model, so what learns from them is never divided.
+    """
+    divisible = work.ranks > 1 and recipe.stream.kind != "experience"
     return [
         Way(sharding=sharding, checkpointing=checkpointing, rows=number)
         for sharding in PLACEMENTS
-        if sharding == "replicate" or work.ranks > 1
+        if sharding == "replicate" or divisible
         for checkpointing in CHECKPOINTINGS
-        for number in rows
+        for number in _divisors(work)
     ]
 
 
@@ -242,7 +243,7 @@ def _more(recipe: Recipe, a: Anatomy, *, work: Work, device: Device) -> int | No
     while gpus < _MOST_GPUS:
         gpus *= 2
         more = _work(recipe, gpus=gpus, precision=work.precision)
-        ways = _ways(more, rows=_divisors(more))
+        ways = _ways(recipe, more)
         if any(estimate(a, work=more, device=device, way=way).fits for way in ways):
             return gpus
     return None

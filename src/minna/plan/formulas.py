@@ -71,7 +71,8 @@ class Memory:
     """Bytes of one rank at the fullest moment of a step.
 
     Attributes:
-        weights, gradients, optimiser: what the rank holds of them, fp32.
+        weights, gradients, optimiser: what the rank holds of them, fp32; other networks of tuning
+            (reference, critic, reward model) with the weights.
         activations: what the units keep for the backward pass, and in it what one of them has
             computed again.
         loss: logits of a chunk, gradients of the head and of its input.
@@ -103,7 +104,7 @@ def memory(a: Anatomy, *, work: Work, way: Way, device: Device) -> Memory:
     share = work.ranks if way.sharding == "shard" else 1
     tokens, c = way.rows * work.row_tokens, work.product_bytes
     fixed = {
-        "weights": math.ceil(a.stored / share),
+        "weights": math.ceil(a.stored / share) + a.beside,
         "optimiser": _FP32 * math.ceil(a.state_numbers / share),
     }
     gradients = _FP32 * math.ceil(a.learning / share)

@@ -32,8 +32,9 @@ _COLUMNS = (
 
 
 def paper_recipes() -> list[str]:
-    """Recipes of released models: those that are not our own."""
-    return [name for name in names() if not name.startswith(_OURS)]
+    """Recipes of released models that learn from text: those that are not our own."""
+    theirs = [name for name in names() if not name.startswith(_OURS)]
+    return [name for name in theirs if load(name).stream.kind in ("text", "masked")]
 
 
 def table(device: Device, *, recipes: Sequence[str], price: float | None = None) -> str:

@@ -28,6 +28,11 @@ def lines(plan: Plan) -> list[str]:
         f"{format_count(a.flops)} FLOPs per token",
         "step": _step(plan),
     }
+    if a.beside:
+        facts["beside"] = (
+            f"{format_bytes(a.beside)} on every rank for reference, critic and reward model "
+            "(those that the recipe has, each as large as the model)"
+        )
     verdict = _refusal(plan) if plan.chosen is None else _verdict(plan, plan.chosen)
     return [*_named(facts), "", *_memory(plan), "", *_named(verdict), "", *_unknown(plan)]
 
@@ -145,4 +150,7 @@ def _unknown(plan: Plan) -> list[str]:
         else "what small models reach on CPUs here",
         "spare": 1 - USABLE,
     }
-    return ["what a plan cannot know:", *(f"  - {text.format(**values)}" for text in UNKNOWN)]
+    told = [text.format(**values) for text in UNKNOWN]
+    if plan.recipe.stream.kind == "experience":
+        told.append("how long answers take to draw and to judge: the time is that of updates alone")
+    return ["what a plan cannot know:", *(f"  - {text}" for text in told)]

@@ -28,6 +28,7 @@ from minna.objectives import (
     PPOSettings,
 )
 from minna.recipe.init import completed
+from minna.runtime.reward import RULE
 from minna.settings import Shelf, by_kind, merge, with_overrides
 from minna.streams import (
     ChatStreamSettings,
@@ -313,6 +314,12 @@ def _check_experience(recipe: Recipe, stream: ExperienceSettings) -> None:
         raise UsageError(
             f"objective.critic is {told.critic}, a second network, beside adapters that save one",
             remedy="give objective.critic=head, or adapter.rank=0",
+        )
+    if isinstance(told, PPOSettings) and told.critic == "reward" and stream.reward.startswith(RULE):
+        raise UsageError(
+            f"objective.critic is reward, and stream.reward is {stream.reward}, which is no "
+            "network",
+            remedy="give objective.critic=own",
         )
     if recipe.train.sharding == "shard":
         raise UsageError(

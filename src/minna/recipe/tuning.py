@@ -115,7 +115,8 @@ def _critic(settings: PPOSettings, stream: ExperienceSettings, policy: Decoder) 
     if settings.critic == "head":
         return None
     if settings.critic == "reward":
-        scorer, _ = load_scorer(Path(stream.reward))
+        scorer, config = load_scorer(Path(stream.reward))
+        scorer.offset = float(config.get("reward_bias", 0.0))
         return scorer.requires_grad_(requires_grad=True)
     critic = Scorer(policy.config)
     with torch.no_grad():

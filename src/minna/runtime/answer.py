@@ -1,7 +1,7 @@
 """One answer in the making: what it has, when it ends.
 
-Text costs 4 us a token, which 64 rollouts pay 64 times a step for nobody: where no stop text waits
-for it and nobody asked for pieces it is made once, at the end.
+Where no stop text waits for it and nobody asked for pieces, text is made once, at the end: rollouts
+of 64 rows would pay for 64 pieces a step that nobody reads.
 """
 
 from __future__ import annotations

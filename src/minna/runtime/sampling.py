@@ -9,8 +9,8 @@ cumulative distribution. torch.multinomial draws one number per word (32,000 of 
 generator shared by a batch would make an answer depend on its neighbours.
 
 Rows that draw from the whole distribution, as rollouts do, need no order of likelihood: they are
-drawn together, in the vocabulary's order. Of 64 rows of 4,096 words that takes 0.4 ms; row by row,
-sorted, it took 17 (bench/bench_rollout.py).
+drawn together, in the vocabulary's order. For 64 rows of 4,096 words that takes 0.6 ms; row by row,
+sorted, it took 17 (bench/bench_rollout.py --profile).
 
 Shape letters: B rows, V words of the vocabulary, N ids seen in all rows together.
 """

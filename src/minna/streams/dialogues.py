@@ -127,7 +127,8 @@ def _finish(draft: Draft, maker: _Maker, *, corpus: Path, dtype: np.dtype[Any]) 
     )
     say(f"{documents} documents of {maker.content}; {learned} of {tokens} tokens are learned")
     if told:
-        warn(f"dialogues left out: {told}")
+        why = f"; the first: {maker.refusal}" if maker.refusal else ""
+        warn(f"dialogues left out: {told}{why}")
     if maker.shortened:
         warn(f"{maker.shortened} dialogues lost their oldest turns to fit {maker.room} tokens")
 
@@ -152,6 +153,7 @@ class _Maker:
         self.content: Content = content
         self.room = room
         self.left_out: Counter[str] = Counter()
+        self.refusal = ""  # why the first of those was none of the format's
         self.shortened = 0
 
     def documents(self, dialogue: Dialogue) -> list[tuple[Row, tuple[Turn, ...]]]:
@@ -159,10 +161,14 @@ class _Maker:
         if self.content == "pairs" and not dialogue.rejected:
             self.left_out["without a second answer"] += 1
             return []
-        turns = dialogue.turns
-        shortened = False
+        turns, shortened = self._folded(dialogue.turns), False
         while True:
-            rows = self._rows(turns, dialogue.rejected)
+            try:
+                rows = self._rows(turns, dialogue.rejected)
+            except DataError as error:
+                self.left_out["that the format cannot hold"] += 1
+                self.refusal = self.refusal or error.rule
+                return []
             if self._size(rows) <= self.room:
                 break
             shorter = _without_oldest(turns)
@@ -172,6 +178,13 @@ class _Maker:
             turns, shortened = shorter, True
         self.shortened += shortened
         return [(row, turns) for row in rows]
+
+    def _folded(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        """Say a system turn at the head of the first question, where the format has none."""
+        if turns[0].role != "system" or self.coder.fmt.instructed is not None:
+            return turns
+        told, asked, *rest = turns
+        return (Turn("user", f"{told.text}\n{asked.text}"), *rest)
 
     def _rows(self, turns: tuple[Turn, ...], rejected: str) -> list[Row]:
         if self.content == "prompts":

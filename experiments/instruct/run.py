@@ -1,0 +1,193 @@
+"""Run settings.toml: three seeds of SFT, reward model, PPO and DPO on the quickstart's base model.
+
+    python -m experiments.instruct.run [--quickstart build/quickstart] [--data DIR]
+        [--out build/experiments/instruct]
+
+What is done is not done again; a run that was stopped goes on. It prints docs/instruct.md's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from minna import recipe
+from minna.evaluate import EvaluateSettings, evaluate, read_report
+from minna.evaluate.duel import ANSWERS, DuelSettings, duel, read_duel
+from minna.export import export_run
+from minna.metrics.paired import mean_difference
+from minna.metrics.repetition import repeated_grams
+
+SETTINGS = Path(__file__).with_name("settings.toml")
+MODELS = ("base", "sft", "ppo", "dpo")
+_COLUMNS = (
+    "rule's score",
+    "reward model's score",
+    "ended",
+    "repeated 3-grams",
+    "JBLiMP",
+    "bits per byte",
+)
+
+
+def main() -> None:
+    """Train, ask, judge, print."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--quickstart", type=Path, default=Path("build/quickstart"))
+    asked.add_argument("--out", type=Path, default=Path("build/experiments/instruct"))
+    asked.add_argument("--data", type=Path, default=Path("../shared/data"))
+    given = asked.parse_args()
+    said = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+    start = time.monotonic()
+    found = {
+        seed: one_seed(said, seed=seed, home=given.quickstart, out=given.out / f"seed-{seed}",
+                       data=given.data)
+        for seed in said["seeds"]
+    }  # fmt: skip
+    print(scores_table(found))
+    print()
+    print(meetings_table(found))
+    print()
+    for name, holds in judged(found).items():
+        verdict = "shown" if all(holds.values()) else "NOT shown"
+        seeds = ", ".join(f"{seed}: {'yes' if one else 'no'}" for seed, one in holds.items())
+        print(f"- {verdict}: {said['claims'][name]} ({seeds})")
+    print(f"\n{(time.monotonic() - start) / 60:.0f} minutes, what was there already not counted")
+
+
+def one_seed(
+    said: dict[str, Any], *, seed: int, home: Path, out: Path, data: Path
+) -> dict[str, Any]:
+    """Everything of one seed."""
+    base, dialogues, corpus = home / "model", home / "keywords", home / "corpus"
+    places = {"base": base}
+
+    def trained(name: str, *, of: Path, more: tuple[str, ...] = ()) -> Path:
+        run = out / f"{name}-run"
+        chosen = recipe.load(
+            said["recipes"][name],
+            overrides=[f"init.from={of.as_posix()}", f"train.seed={seed}", *more],
+        )
+        recipe.run_recipe(chosen, corpus=dialogues, tokenizer=run / "tokenizer", out=run)
+        return export_run(run, out=out / name)
+
+    places["sft"] = trained("sft", of=base)
+    reward = trained("reward", of=places["sft"])
+    judge = (f"stream.reward={reward.as_posix()}",)
+    places["ppo"] = trained("ppo", of=places["sft"], more=judge)
+    places["dpo"] = trained("dpo", of=places["sft"])
+    met = {
+        name: duel(
+            [places[model] for model in MODELS],
+            on=dialogues,
+            out=out / f"duel-{name}",
+            settings=DuelSettings(
+                judge=by, seed=seed, format="minna",
+                **{k: v for k, v in said["duel"].items() if k != "gold"},
+            ),
+        )
+        for name, by in (("gold", said["duel"]["gold"]), ("proxy", str(reward)))
+    }  # fmt: skip
+    reports = {
+        name: read_report(_tasks(said, model, corpus=corpus, data=data, out=out / f"report-{name}"))
+        for name, model in places.items()
+    }
+    config = json.loads((reward / "config.json").read_text(encoding="utf-8"))
+    return {
+        "gold": read_duel(met["gold"]),
+        "proxy": read_duel(met["proxy"]),
+        "answers": [json.loads(line) for line in (met["gold"] / ANSWERS).open(encoding="utf-8")],
+        "reports": reports,
+        "reward_accuracy": config["reward_accuracy"],
+    }
+
+
+def _tasks(said: dict[str, Any], model: Path, *, corpus: Path, data: Path, out: Path) -> Path:
+    settings = EvaluateSettings(
+        tasks=tuple(said["tasks"]["names"]), limit=said["tasks"]["corpus_limit"], missing="skip"
+    )
+    done = evaluate(model, out=out, settings=settings, corpus=corpus, data=data)
+    assert done is not None, "one process"
+    return done
+
+
+def scores_table(found: dict[int, dict[str, Any]]) -> str:
+    """A row for each seed and model."""
+    lines = [
+        f"| seed | model | {' | '.join(_COLUMNS)} |",
+        f"|---|---|{'---|' * len(_COLUMNS)}",
+    ]
+    for seed, one in found.items():
+        for place, name in enumerate(MODELS):
+            gold, proxy = one["gold"]["models"][place], one["proxy"]["models"][place]
+            tasks = {task.name: task.metrics[task.main] for task in one["reports"][name].tasks}
+            figures = [
+                _span(gold["score"]), _span(proxy["score"]), f"{gold['ended']:.1%}",
+                f"{gold['repeated']:.1%}",
+                _span(tasks["jblimp"].model_dump(), digits=1) if "jblimp" in tasks else "-",
+                f"{tasks['bits_per_byte'].value:.3f}",
+            ]  # fmt: skip
+            lines.append(f"| {seed} | {name} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def meetings_table(found: dict[int, dict[str, Any]]) -> str:
+    """A row for each seed and pair of models."""
+    lines = [
+        "| seed | model | over | wins, ties, losses by the rule | win rate | by the reward model |",
+        "|---|---|---|---|---|---|",
+    ]
+    for seed, one in found.items():
+        for gold, proxy in zip(one["gold"]["meetings"], one["proxy"]["meetings"], strict=True):
+            counts = ", ".join(f"{gold[key]:.0%}" for key in ("wins", "ties", "losses"))
+            lines.append(
+                f"| {seed} | {gold['model']} | {gold['over']} | {counts} | "
+                f"{_span(gold['rate'], percent=True)} | {_span(proxy['rate'], percent=True)} |"
+            )
+    told = [f"seed {seed}: {one['reward_accuracy']:.1%}" for seed, one in found.items()]
+    return "\n".join([*lines, "", f"Reward models tell held-out pairs apart: {', '.join(told)}."])
+
+
+def judged(found: dict[int, dict[str, Any]]) -> dict[str, dict[int, bool]]:
+    """Whether each claim holds, by seed."""
+
+    def above_half(one: dict[str, Any], judge: str, model: str, over: str) -> bool:
+        (rate,) = (
+            meeting["rate"]
+            for meeting in one[judge]["meetings"]
+            if (meeting["model"], meeting["over"]) == (model, over)
+        )
+        return rate["low"] > 0.5
+
+    def repeats(one: dict[str, Any]) -> bool:
+        sft, ppo = (
+            [repeated_grams([*row["answers"][name]["text"]]) for row in one["answers"]]
+            for name in ("sft", "ppo")
+        )
+        return mean_difference(sft, ppo).low > 0
+
+    pairs = {
+        "sft_over_base": ("gold", "sft", "model"),
+        "ppo_over_sft": ("gold", "ppo", "sft"),
+        "dpo_over_sft": ("gold", "dpo", "sft"),
+        "ppo_proxy": ("proxy", "ppo", "sft"),
+    }
+    told = {
+        claim: {seed: above_half(one, *pair) for seed, one in found.items()}
+        for claim, pair in pairs.items()
+    }
+    return told | {"ppo_repeats": {seed: repeats(one) for seed, one in found.items()}}
+
+
+def _span(figure: dict[str, Any], *, percent: bool = False, digits: int = 3) -> str:
+    if percent:
+        return f"{figure['value']:.1%} [{figure['low']:.1%}, {figure['high']:.1%}]"
+    return f"{figure['value']:.{digits}f} [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+
+
+if __name__ == "__main__":
+    main()
