@@ -113,7 +113,8 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path):
     rows = [
         chat("空は？", "青い。"),
         chat("空は？", "青い。 "),  # the same once it is normalised
-        {"prompt": "空は？", "chosen": "青い。", "rejected": "赤い。"},  # the same turns
+        {"prompt": "空は？", "chosen": "青い。", "rejected": "赤い。"},  # another comparison
+        {"prompt": "空は？", "chosen": "青い。", "rejected": "赤い。 "},  # the same one
         chat("空は？", "\u200b"),
         {"prompt": "空は？", "chosen": "Ａ", "rejected": "A"},
         {"prompt": "空は？", "chosen": "A", "rejected": "\u200b"},
@@ -129,8 +130,8 @@ def test_what_is_left_out_is_counted_by_its_reason(tmp_path):
         "a turn of 'tool'": 1,
         "no answer": 1,
     }
-    assert (report.read, report.kept) == (9, 2)
-    assert [len(one.turns) for one in read_dialogues(report.path, split="all")] == [2, 2]
+    assert (report.read, report.kept) == (10, 3)
+    assert [len(one.turns) for one in read_dialogues(report.path, split="all")] == [2, 2, 2]
 
 
 def test_a_thousand_reasons_do_not_fill_the_manifest(tmp_path):

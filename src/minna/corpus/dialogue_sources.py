@@ -159,13 +159,12 @@ class _Files:
             self._taken += 1
             turns = tuple(Turn(turn.role, japanese.normalise(turn.text)) for turn in dialogue.turns)
             rejected = japanese.normalise(dialogue.rejected)
-            told = json.dumps([[turn.role, turn.text] for turn in turns]).encode()
-            key = hashlib.blake2b(told, digest_size=16).digest()
             reason = _reason(dialogue, turns, rejected)
-            if reason or key in seen:
+            alone = _key(turns, "")
+            if reason or _key(turns, rejected) in seen:
                 self._dropped[reason or "the same turns came before"] += 1
                 continue
-            seen.add(key)
+            seen |= {alone, _key(turns, rejected)}
             yield self._row(dialogue.id, turns, rejected)
 
     def _row(self, identity: str, turns: tuple[Turn, ...], rejected: str) -> Row:
@@ -179,6 +178,11 @@ class _Files:
         """Rows with nothing to count under "worse"."""
         dropped = self._given.dropped + self._dropped
         return self._taken + self._given.dropped.total(), dict(dropped), {}
+
+
+def _key(turns: tuple[Turn, ...], rejected: str) -> bytes:
+    told = json.dumps([[turn.role, turn.text] for turn in turns] + [rejected]).encode()
+    return hashlib.blake2b(told, digest_size=16).digest()
 
 
 def _reason(dialogue: Dialogue, turns: tuple[Turn, ...], rejected: str) -> str:

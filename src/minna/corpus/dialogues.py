@@ -140,10 +140,13 @@ def _read(row: Mapping[str, Any], where: str, unanswered: Unanswered) -> tuple[l
     if "chosen" in row and "rejected" in row:
         return _compared(row, where)
     if "human_ref_A" in row and "human_ref_B" in row and "history" in row:
-        answers = [str(row["human_ref_A"]), str(row["human_ref_B"])]
-        better = 0 if int(row.get("labels", 1)) == 1 else 1
-        asked = Turn("user", str(row["history"]))
-        return [asked, Turn("assistant", answers[better])], answers[1 - better]
+        asked, *answers = (row[key] for key in ("history", "human_ref_A", "human_ref_B"))
+        if not all(isinstance(text, str) for text in (asked, *answers)):
+            raise _NoDialogueError("a turn that is no text")
+        if row.get("labels", 1) not in (0, 1):
+            raise _NoDialogueError("no word of which answer is better")
+        better = 0 if row.get("labels", 1) == 1 else 1
+        return [Turn("user", asked), Turn("assistant", answers[better])], answers[1 - better]
     for key in ("messages", "conversations", "utterances", "conversation"):
         if isinstance(row.get(key), Sequence) and not isinstance(row[key], str):
             return _messages(row[key], where), ""
@@ -193,7 +196,9 @@ def _any(value: Any, where: str) -> list[Turn]:
 
 def _messages(value: Any, where: str) -> list[Turn]:
     turns: list[Turn] = []
-    for message in value:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise _NoDialogueError("a turn that is no text")
+    for message in cast("Sequence[Any]", value):
         if not isinstance(message, Mapping):
             raise DataError(f"{where}: a message must be an object", remedy="mend the file")
         said = cast("Mapping[str, Any]", message)

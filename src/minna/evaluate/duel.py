@@ -27,7 +27,7 @@ from pydantic.dataclasses import dataclass
 
 from minna import artifact, prompts
 from minna.artifact.files import write_text_atomically
-from minna.console import say
+from minna.console import say, warn
 from minna.corpus.dialogue_corpus import read_dialogues
 from minna.corpus.dialogues import Dialogue
 from minna.errors import DataError, UsageError
@@ -37,9 +37,12 @@ from minna.metrics.repetition import repeated_grams
 from minna.prompts import Turn
 from minna.runtime.chat import open_asks
 from minna.runtime.episodes import Said
-from minna.runtime.load import load_model
+from minna.runtime.load import family_of, load_model
 from minna.runtime.reward import open_reward
 from minna.runtime.rollout import Question, answer
+from minna.runtime.weights import read_json
+from minna.tokenizer.chat import ChatCoder
+from minna.tokenizer.coder import training_tokenizer
 
 DUEL, ANSWERS, PAGE = "duel.json", "answers.jsonl", "duel.html"
 _SHOWN = 40
@@ -98,12 +101,15 @@ def duel(models: Sequence[Path], *, on: Path, out: Path, settings: DuelSettings)
         return out
     start = time.monotonic()
     with artifact.writing(out, kind="duel", settings=values, parents=parents) as draft:
-        asked = _questions(on, settings)
+        sides_of = [_Side(model, settings) for model in models]
+        asked, left_out = _fitting(_questions(on, settings), sides_of, settings)
         names = _names(models)
-        sides = [_answers(model, asked, settings) for model in models]
+        sides = [side.answers(asked) for side in sides_of]
         result = _result(names, sides, asked, settings, seconds=time.monotonic() - start)
         write_text_atomically(draft.path / DUEL, json.dumps(result, ensure_ascii=False, indent=1))
         rows = _rows(names, sides, asked)
+        if left_out:
+            draft.count("left_out", left_out, "questions")
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text_atomically(draft.path / ANSWERS, text)
         write_text_atomically(draft.path / PAGE, _page(result, rows))
@@ -138,35 +144,86 @@ def _asked_turns(dialogue: Dialogue) -> tuple[Turn, ...]:
     return turns[:-1] if turns[-1].role == "assistant" else turns
 
 
-def _answers(
-    model: Path, asked: Sequence[Dialogue], settings: DuelSettings
-) -> list[tuple[Said, float]]:
-    """Answer of a model to each question, and what the judge gave for it."""
-    say(f"asking {model}")
-    loaded = load_model(model, dtype="fp32", layout="plain")
-    how = open_asks(model, prompts.load(settings.format) if settings.format else None)
-    questions = [
-        Question(ids=tuple(how.prompt(turns)), turns=turns, seed=settings.seed * 2**32 + place)
-        for place, turns in enumerate(map(_asked_turns, asked))
-    ]
-    longest = max(len(question.ids) for question in questions)
-    room = loaded.decoder.config.context - longest
-    if room < 1:
-        raise DataError(
-            f"the longest question has {longest} tokens, and {model} reads "
-            f"{loaded.decoder.config.context}",
-            remedy="leave such dialogues out of the corpus",
+class _Side:
+    """A model that is asked; what can be refused is refused before any model answers.
+
+    Args:
+        model: a model dir.
+        settings: of the duel.
+    """
+
+    def __init__(self, model: Path, settings: DuelSettings) -> None:
+        self.model, self._settings = model, settings
+        self._how = open_asks(model, prompts.load(settings.format) if settings.format else None)
+        words = training_tokenizer(model)
+        self._judge = open_reward(settings.judge, words=words, least_accuracy=0.0)
+        config = read_json(model / "config.json")
+        self.context = int(family_of(config, model).config_from_disk(config).context)
+
+    def prompt(self, turns: tuple[Turn, ...]) -> tuple[int, ...]:
+        """Ids of a question.
+
+        Raises:
+            DataError: the format cannot hold it.
+            UsageError: the model's template refuses it.
+        """
+        folded = self._how.folded(turns) if isinstance(self._how, ChatCoder) else turns
+        return tuple(self._how.prompt(folded))
+
+    def answers(self, asked: Sequence[Dialogue]) -> list[tuple[Said, float]]:
+        """Answer of the model to each question, and what the judge gave for it."""
+        say(f"asking {self.model}")
+        settings = self._settings
+        loaded = load_model(self.model, dtype="fp32", layout="plain")
+        questions = [
+            Question(ids=self.prompt(turns), turns=turns, seed=settings.seed * 2**32 + place)
+            for place, turns in enumerate(map(_asked_turns, asked))
+        ]
+        said = answer(
+            loaded.decoder,
+            loaded.tokenizer,
+            questions,
+            answer_tokens=settings.answer_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            newline=self._how.newline,
         )
-    said = answer(
-        loaded.decoder,
-        loaded.tokenizer,
-        questions,
-        answer_tokens=min(settings.answer_tokens, room),
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-    )
-    judge = open_reward(settings.judge, words=loaded.tokenizer, least_accuracy=0.0)
-    return list(zip(said, judge(said), strict=True))
+        return list(zip(said, self._judge(said), strict=True))
+
+
+def _fitting(
+    asked: Sequence[Dialogue], sides: Sequence[_Side], settings: DuelSettings
+) -> tuple[list[Dialogue], int]:
+    """Questions that every model can be asked, with room for a whole answer; how many are not.
+
+    Raises:
+        DataError: there is none.
+    """
+    kept: list[Dialogue] = []
+    refusal = ""
+    for one in asked:
+        try:
+            sizes = [len(side.prompt(_asked_turns(one))) for side in sides]
+        except (DataError, UsageError) as error:
+            refusal = refusal or error.rule
+            continue
+        rooms = [side.context - size for side, size in zip(sides, sizes, strict=True)]
+        if min(rooms) >= settings.answer_tokens:
+            kept.append(one)
+    left_out = len(asked) - len(kept)
+    why = f" (the first that a format cannot hold: {refusal})" if refusal else ""
+    if not kept:
+        raise DataError(
+            f"of {len(asked)} questions none leaves room for {settings.answer_tokens} tokens of an "
+            f"answer in every model's context{why}",
+            remedy="ask for shorter answers, or of shorter dialogues",
+        )
+    if left_out:
+        warn(
+            f"{left_out} of {len(asked)} questions are left out: too long for one of the models"
+            f"{why}"
+        )
+    return kept, left_out
 
 
 def _names(models: Sequence[Path]) -> list[str]:

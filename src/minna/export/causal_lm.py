@@ -174,6 +174,12 @@ def _write_adapter(out: Path, model: Decoder | Encoder, recipe: Recipe) -> int:
             "--adapter writes adapters alone, and this run trained whole weights",
             remedy="leave --adapter out",
         )
+    if isinstance(model, Scorer):
+        raise UsageError(
+            "--adapter writes what a language model is adapted by, and this run trained a reward "
+            "model, whose row that judges would be left out",
+            remedy="leave --adapter out: a whole reward model is written",
+        )
     family = find_family(recipe.model.family)
     config, tensors = as_peft(
         model,

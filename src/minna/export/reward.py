@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from minna.errors import UsageError
+from minna.console import warn
 from minna.models import find_family
 from minna.models.scorer import SCORE, Scorer
 
@@ -31,17 +31,12 @@ def reward_weights(model: Scorer, *, family: str) -> dict[str, Tensor]:
 def reward_config(model: Scorer, *, family: str, pad: int, eos: int) -> dict[str, Any]:
     """Return what config.json says beside the shape.
 
-    Raises:
-        UsageError: transformers finds the end of an answer by what fills rows behind it, and the
-            tokenizer fills rows with what ends a text, or with nothing.
+    transformers finds the end of an answer by what fills rows behind it. Where that is nothing, or
+    what ends a text, none is named: it then reads one answer at a time, and reads it right.
     """
     if pad < 0 or pad == eos:
         what = "names no token that fills rows" if pad < 0 else "fills rows with what ends a text"
-        raise UsageError(
-            f"the tokenizer {what}, and the class that reads a reward model looks for the last "
-            "token that is none",
-            remedy='name another: "pad_token" in tokenizer_config.json',
-        )
+        warn(f"the tokenizer {what}: transformers reads this reward model one answer at a time")
     known = model.known
     name = find_family(family).auto_class
     for ending in _ENDINGS:
@@ -50,7 +45,7 @@ def reward_config(model: Scorer, *, family: str, pad: int, eos: int) -> dict[str
         "architectures": [name + _KIND],
         "id2label": {"0": "reward"},
         "label2id": {"reward": 0},
-        "pad_token_id": pad,
+        "pad_token_id": None if pad < 0 or pad == eos else pad,
         "reward_bias": -known.mean / known.deviation,
         "reward_accuracy": known.accuracy,
         "reward_pairs": known.pairs,

@@ -211,7 +211,7 @@ def _shrink(model: nn.Module, settings: AdapterSettings, *, device: str) -> None
         elif isinstance(module, nn.Linear) and four and name.startswith("layers."):
             _put(units, name, _four_bits(module, device=device))
             continue
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) and name != "score":  # what judges learns, in fp32
             size = (module.in_features, module.out_features)
             bias: Tensor | None = getattr(module, "bias", None)
             small = FrozenLinear(*size, bias=bias is not None, device="meta")

@@ -52,7 +52,7 @@ class Scorer(Decoder):
         self.offset = 0.0  # of a critic that begins as a reward model with a bias of its own
         start = HeldOut()
         numbers = [start.accuracy, float(start.pairs), start.mean, start.deviation]
-        self.register_buffer("held_out", torch.tensor(numbers, dtype=torch.float64))
+        self.register_buffer("held_out", torch.tensor(numbers))
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Return a number [...] for each hidden state [..., D], in fp32, as they were learned."""
@@ -73,7 +73,7 @@ class Scorer(Decoder):
     def learn_of(self, known: HeldOut) -> None:
         """Keep what scores of references are like."""
         numbers = [known.accuracy, float(known.pairs), known.mean, known.deviation]
-        self.held_out.copy_(torch.tensor(numbers, dtype=torch.float64))
+        self.held_out.copy_(torch.tensor(numbers))
 
     @torch.no_grad()
     def initialise(self, *, seed: int) -> None:

@@ -6,7 +6,8 @@ implementation details of RLHF with PPO"): the same temperature divides every lo
 each token, -beta log(policy / reference), and the score at the last one; advantages whitened over a
 rollout; values clipped around what they were; the first update of a rollout sees ratios of exactly
 one. GRPO (Shao et al. 2024) compares the answers to one prompt with each other and keeps near the
-reference by a penalty in the loss.
+reference by a penalty in the loss; every token weighs alike, as in DAPO (Yu et al. 2025, section
+3.3), where theirs weighs every answer alike.
 
 Nothing is drawn here and nobody is asked: `annotate` says what the models think of given answers,
 `settle` turns scores into advantages, `loss` learns. Who says what when is `streams/experience.py`.
@@ -201,7 +202,7 @@ class PPO(_Rollouts):
         self.settings = settings
         self.critic = critic
         self.value_head = None if critic is not None else _value_head(width)
-        self.register_buffer("beta", torch.tensor(settings.kl, dtype=torch.float64))
+        self.register_buffer("beta", torch.tensor(settings.kl))
 
     @torch.no_grad()
     def annotate(self, model: Decoder, batch: Batch) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minna import artifact
+from minna import artifact, prompts
 from minna.artifact import terms
 from minna.artifact.files import sha256_file, write_text_atomically
 from minna.artifact.manifest import (
@@ -36,6 +36,7 @@ from minna.recipe.build import arithmetic, build_parts
 from minna.recipe.init import refuse_other_shape
 from minna.recipe.schema import Recipe, check, resolved, to_toml
 from minna.recipe.tuning import kind_of
+from minna.runtime.reward import RULE
 from minna.tokenizer.adopt import adopt_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
@@ -73,6 +74,7 @@ class _Inputs:
     tokenizer: Path
     parents: list[artifact.Parent]
     base: Path | None
+    others: dict[str, str]
 
     def digests(self) -> dict[str, str]:
         """Hash what each input holds, not when it was made: an identical rebuild is the same.
@@ -83,7 +85,7 @@ class _Inputs:
         found = {role: _content_digest(place) for role, place in places.items()}
         if self.base is not None and (self.base / "config.json").is_file():
             found["base model"] = terms.fingerprint(self.base)
-        return found
+        return found | self.others
 
 
 def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> Path:
@@ -124,9 +126,10 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
             tokenizer=tokenizer,
             parents=_parents(recipe, corpus, tokenizer),
             base=Path(recipe.init.from_) if recipe.init.from_ else None,
+            others=_others(recipe),
         )
     )
-    settings, kind = resolved(recipe), kind_of(recipe)
+    settings, kind = _settings(recipe, inputs), kind_of(recipe)
     ranks.refuse_difference(
         {
             "the recipe": to_toml(recipe),
@@ -185,10 +188,37 @@ def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Par
         artifact.parent_of(corpus, role="corpus", kind="corpus"),
         artifact.parent_of(tokenizer, role="tokenizer"),
     ]
-    base = Path(recipe.init.from_)
-    if recipe.init.from_ and (base / artifact.MANIFEST_NAME).is_file():
-        parents.append(artifact.parent_of(base, role="init"))
+    reward = getattr(recipe.stream, "reward", "")
+    for role, place in (("init", recipe.init.from_), ("reward", reward)):
+        if place and (Path(place) / artifact.MANIFEST_NAME).is_file():
+            parents.append(artifact.parent_of(Path(place), role=role))
     return parents
+
+
+def _others(recipe: Recipe) -> dict[str, str]:
+    """Hash what a stream of dialogues reads beside its corpus: the prompt format, and who judges.
+
+    Both are named in a recipe and lie elsewhere: another file under the same name is another run.
+    """
+    fmt: str = getattr(recipe.stream, "format", "")
+    reward: str = getattr(recipe.stream, "reward", "")
+    found = {"prompt format": sha256(prompts.source(fmt))} if fmt else {}
+    place = Path(reward.removeprefix(RULE).rpartition(":")[0]) if reward else Path()
+    if reward.startswith(RULE) and place.is_file():
+        found["rule"] = sha256(place.read_text(encoding="utf-8"))
+    elif reward and (Path(reward) / "config.json").is_file():
+        found["reward model"] = terms.fingerprint(Path(reward))
+    return found
+
+
+def sha256(text: str) -> str:
+    """Return the sha256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _settings(recipe: Recipe, inputs: _Inputs) -> dict[str, Any]:
+    """What a finished run is known by: its recipe, and what that names without saying it."""
+    return resolved(recipe) | ({"others": inputs.others} if inputs.others else {})
 
 
 def _take_over(
@@ -305,9 +335,12 @@ def _refuse_other_run(out: Path, settings: dict[str, Any], inputs: _Inputs) -> R
     changed = [
         role
         for role, digest in inputs.digests().items()
-        # runs of before base models were looked at know none
-        if before.get(role, digest if role == "base model" else None) != digest
+        # runs of before the others were looked at know none
+        if before.get(role, digest if role not in ("corpus", "tokenizer") else None) != digest
     ]
+    if changed == ["rule"]:
+        warn(f"the rule is another one now than the run in {out} was judged by so far")
+        return earlier
     if changed:
         raise TrainingError(
             f"{out} was trained on another {' and another '.join(changed)} than the one given now",
@@ -381,7 +414,7 @@ def _finish(
     parameters = size_of(parts.model)
     manifest = new_manifest(
         "run",
-        settings=resolved(recipe),
+        settings=_settings(recipe, inputs),
         parents=inputs.parents,
         files={
             file.relative_to(out).as_posix(): FileEntry(

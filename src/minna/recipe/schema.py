@@ -271,10 +271,10 @@ def _check_across(recipe: Recipe) -> None:
             f"{recipe.stream.kind!r}",
             remedy=f'write kind = "{kinds[0]}" in [stream]',
         )
+    check_step_tokens(recipe, ranks=1)
     _check_tuning(recipe)
     if recipe.adapter.used:
         _check_adapter(recipe)
-    check_step_tokens(recipe, ranks=1)
 
 
 def _check_tuning(recipe: Recipe) -> None:

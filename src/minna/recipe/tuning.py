@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from minna import prompts
+from minna.console import warn
 from minna.models import Decoder
 from minna.models.family import config_of
 from minna.models.scorer import Scorer
@@ -28,7 +29,7 @@ from minna.recipe import tuning_evaluators as looks
 from minna.recipe.kinds import MASKED, TEXT, Kind, Scene
 from minna.recipe.schema import Recipe
 from minna.runtime.episodes import Episodes
-from minna.runtime.reward import load_scorer, open_reward
+from minna.runtime.reward import RULE, load_scorer, open_reward
 from minna.streams import (
     Actors,
     ChatStream,
@@ -156,6 +157,7 @@ def _experience(scene: Scene) -> Stream:
         least_accuracy=stream.least_accuracy,
         device=scene.numerics.device,
     )
+    _warn_of_other_format(stream)
     return Experience(
         (Documents(scene.shards), read_turns(scene.shards)),
         actors=Actors(
@@ -171,6 +173,18 @@ def _experience(scene: Scene) -> Stream:
         rows_per_step=scene.recipe.train.tokens_per_step // stream.row_tokens,
         seed=scene.recipe.train.seed,
     )
+
+
+def _warn_of_other_format(stream: ExperienceSettings) -> None:
+    """Say so where a reward model learned another prompt format than the policy speaks."""
+    template = Path(stream.reward) / "chat_template.jinja"
+    if stream.reward.startswith(RULE) or not template.is_file():
+        return
+    if template.read_text(encoding="utf-8") != prompts.chat_template(prompts.load(stream.format)):
+        warn(
+            f"the reward model {stream.reward} learned another prompt format than stream.format "
+            f"{stream.format}: it judges texts of a kind that it has not seen"
+        )
 
 
 def _terms(names: tuple[str, ...], **weights: float) -> dict[str, float]:

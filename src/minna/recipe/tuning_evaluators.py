@@ -84,7 +84,7 @@ def answers(valid: TokenShards, scene: Scene) -> Evaluator:
         nats, count = 0.0, 0
         for batch in _batches(chosen, device=model.embed.weight.device):
             logprobs_N, _, _ = token_logprobs(model, batch, vocab=vocab)
-            nats, count = nats - float(logprobs_N.double().sum()), count + len(logprobs_N)
+            nats, count = nats - float(logprobs_N.cpu().double().sum()), count + len(logprobs_N)
         return Evaluation(figures={"perplexity": math.exp(min(nats / max(1, count), 50))})
 
     return look
@@ -105,7 +105,7 @@ def rewards(valid: TokenShards, scene: Scene) -> Evaluator:
         for batch in _batches(chosen, device=model.embed.weight.device):
             hidden_BSD = model(batch["tokens"])
             rows = torch.arange(len(hidden_BSD), device=hidden_BSD.device)
-            found.append(model.scores(hidden_BSD[rows, batch["last"]]).double().cpu())
+            found.append(model.scores(hidden_BSD[rows, batch["last"]]).cpu().double())
         scores_P2 = torch.cat(found)[chosen.back].view(-1, 2)
         margin_P = scores_P2[:, 0] - scores_P2[:, 1]
         accuracy = float((margin_P > 0).double().mean())
@@ -143,7 +143,7 @@ def preferences(valid: TokenShards, scene: Scene) -> Evaluator:
     def look(model: nn.Module) -> Evaluation:
         assert isinstance(model, Decoder), "decoders answer"
         found = [
-            objective.gained(model, batch).double().cpu()
+            objective.gained(model, batch).cpu().double()
             for batch in _batches(chosen, device=model.embed.weight.device)
         ]
         gained_P2 = torch.cat(found)[chosen.back].view(-1, 2)

@@ -38,6 +38,7 @@ class Said:
         text: the answer, without what ends it.
         prompt_ids, answer_ids: as the policy read and wrote them.
         ended: whether the policy ended it, or it was cut off.
+        logprobs: of each token of the answer, as it was drawn.
     """
 
     turns: tuple[Turn, ...]
@@ -45,6 +46,7 @@ class Said:
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     ended: bool
+    logprobs: tuple[float, ...] = ()
 
 
 class Episodes(nn.Module):

@@ -12,11 +12,14 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +34,7 @@ from minna.tokenizer.coder import AnyTokenizer, open_tokenizer
 
 RULE = "rule:"
 _BATCH_TOKENS = 4096
+_LEAST_PAIRS = 30  # of fewer, three in four may be half
 
 
 class Reward(Protocol):
@@ -84,7 +88,7 @@ class RuleReward:
                 f"the reward {self.name} raised {type(error).__name__}: {error}, {shown}",
                 remedy="mend the rule; the last checkpoint is good, and the same command goes on",
             ) from error
-        if isinstance(value, int | float) and math.isfinite(value):
+        if isinstance(value, Real | np.generic) and math.isfinite(float(value)):
             return float(value)
         raise DataError(
             f"the reward {self.name} gave {value!r}, {shown}", remedy="give a finite number"
@@ -181,13 +185,13 @@ def open_reward(
         mean=0.0,
         deviation=1.0,
     )
-    if known.accuracy < least_accuracy:
+    if known.accuracy < least_accuracy or (least_accuracy and known.pairs < _LEAST_PAIRS):
         said = f"{known.accuracy:.1%} of {known.pairs} held-out pairs"
         raise UsageError(
             f"the reward model {path} tells {said if known.pairs else 'no held-out pairs'} apart, "
-            f"and stream.least_accuracy is {least_accuracy:.0%}: what it cannot tell apart, nobody "
-            "learns from it",
-            remedy="train a better one (more pairs), or lower stream.least_accuracy",
+            f"and stream.least_accuracy is {least_accuracy:.0%} (of {_LEAST_PAIRS} pairs or more): "
+            "what it cannot tell apart, nobody learns from it",
+            remedy="train a better one, on more pairs; stream.least_accuracy=0 takes any",
         )
     bias = float(config.get("reward_bias", 0.0))
     return ModelReward(name=named, scorer=scorer, bias=bias, known=known)
@@ -246,6 +250,7 @@ def _rule(named: str) -> RuleReward:
     spec = importlib.util.spec_from_file_location("minna_rule", file)
     assert spec is not None and spec.loader is not None, "a .py file can be loaded"
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their own module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from minna.models.adapters import is_adapted
 from minna.models.decoder import Decoder
@@ -57,6 +58,7 @@ def answer(
     answer_tokens: int,
     temperature: float,
     top_p: float = 1.0,
+    newline: str = "\n",
 ) -> list[Said]:
     """Answer each question once, until it ends or has `answer_tokens`.
 
@@ -67,6 +69,7 @@ def answer(
         answer_tokens: longest answer, its end counted.
         temperature: 0 takes the most likely.
         top_p: 1 in training; less only where answers are shown.
+        newline: what a line break within a turn is to the model; in texts it is one again.
     """
     requests = [
         Request(
@@ -82,10 +85,11 @@ def answer(
     return [
         Said(
             turns=question.turns,
-            text=result.text,
+            text=result.text.replace(newline, "\n"),
             prompt_ids=question.ids,
             answer_ids=result.ids,
             ended=result.finish == "stop",
+            logprobs=result.logprobs,
         )
         for question, result in zip(questions, results, strict=True)
     ]
@@ -97,7 +101,8 @@ def _asked(model: Decoder, words: AnyTokenizer) -> Generator[LoadedModel]:
     training = model.training
     kind = model.attention_kind
     try:
-        if model.embed.weight.device.type == "cpu" and not is_adapted(model):
+        whole = not is_adapted(model) and not isinstance(model, FSDPModule)
+        if model.embed.weight.device.type == "cpu" and whole:
             yield _loaded(pack(_copy(model)), words)
         else:
             yield _loaded(model.eval(), words)

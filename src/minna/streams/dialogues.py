@@ -20,7 +20,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict as plain
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -147,9 +147,7 @@ class _Maker:
     """Dialogues to documents of one content, and what it left out."""
 
     def __init__(self, words: AnyTokenizer, fmt: Format, *, content: Content, room: int) -> None:
-        # of a pair or a prompt, earlier answers are part of the question
-        last = replace(fmt, learns="last") if content != "answers" else fmt
-        self.coder = ChatCoder(words, last)
+        self.coder = ChatCoder(words, fmt)
         self.content: Content = content
         self.room = room
         self.left_out: Counter[str] = Counter()
@@ -161,7 +159,7 @@ class _Maker:
         if self.content == "pairs" and not dialogue.rejected:
             self.left_out["without a second answer"] += 1
             return []
-        turns, shortened = self._folded(dialogue.turns), False
+        turns, shortened = self.coder.folded(dialogue.turns), False
         while True:
             try:
                 rows = self._rows(turns, dialogue.rejected)
@@ -179,13 +177,6 @@ class _Maker:
         self.shortened += shortened
         return [(row, turns) for row in rows]
 
-    def _folded(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-        """Say a system turn at the head of the first question, where the format has none."""
-        if turns[0].role != "system" or self.coder.fmt.instructed is not None:
-            return turns
-        told, asked, *rest = turns
-        return (Turn("user", f"{told.text}\n{asked.text}"), *rest)
-
     def _rows(self, turns: tuple[Turn, ...], rejected: str) -> list[Row]:
         if self.content == "prompts":
             asked = turns[:-1] if turns[-1].role == "assistant" else turns
@@ -194,12 +185,22 @@ class _Maker:
         better = self.coder.encode(turns)
         if self.content == "answers":
             return [better]
-        return [better, self.coder.encode((*turns[:-1], Turn("assistant", rejected)))]
+        worse = self.coder.encode((*turns[:-1], Turn("assistant", rejected)))
+        return [_last_alone(better), _last_alone(worse)]
 
     def _size(self, rows: list[Row]) -> int:
         """Places taken: what ends an answer is read only where a reward stands behind it."""
         spared = 1 if self.content == "answers" else 0
         return sum(len(row.ids) - spared for row in rows)
+
+
+def _last_alone(row: Row) -> Row:
+    """Of a pair earlier answers are part of the question: only the last is learned."""
+    learned = row.learned.copy()
+    places = np.flatnonzero(~learned)
+    # what is learned at the end, behind the last token that is not
+    learned[: places[-1] + 1 if len(places) else 0] = False
+    return Row(ids=row.ids, learned=learned)
 
 
 def _without_oldest(turns: tuple[Turn, ...]) -> tuple[Turn, ...] | None:

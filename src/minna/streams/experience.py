@@ -30,7 +30,8 @@ from minna.errors import DataError, TrainingError, UsageError
 from minna.metrics.repetition import repeated_grams
 from minna.models.decoder import Decoder
 from minna.prompts import Turn
-from minna.runtime.episodes import Episodes
+from minna.prompts import format as prompt_formats
+from minna.runtime.episodes import Episodes, Said
 from minna.runtime.reward import Reward
 from minna.runtime.rollout import Question, answer
 from minna.streams.chat import Documents
@@ -170,6 +171,7 @@ class Experience:
         self._asked = 0
         self._figures: dict[str, float] = {}
         self.samples: list[dict[str, str]] = []
+        self._newline = prompt_formats.load(settings.format).newline
         self._batches = settings.rollout_rows // (rows * actors.ranks.count)
 
     @property
@@ -240,6 +242,7 @@ class Experience:
             [questions[row] for row in own],
             answer_tokens=self._settings.answer_tokens,
             temperature=self._settings.temperature,
+            newline=self._newline,
         )
         scores = self._actors.reward(said)
         episodes.put(own, said, groups=[row // self._settings.samples for row in own])
@@ -250,6 +253,7 @@ class Experience:
         self._annotate()
         self._figures = {**learner.settle(), **_variety(episodes)}
         self._figures["rollout"] = float(self._rollout)
+        self._figures["val/drawn_apart"] = self._drawn_apart(own, said)
         self.samples = [
             {
                 "prompt": one.turns[-1].text,
@@ -259,6 +263,14 @@ class Experience:
         ]
         self._made = self._rollout
         self._stop_if_lost()
+
+    def _drawn_apart(self, own: Sequence[int], said: Sequence[Said]) -> float:
+        """Largest distance of what was drawn from, by the engine, to what is learned, in nats."""
+        old = self._actors.learner.episodes.of("old_logprobs")
+        return max(
+            float((old[row, : len(one.logprobs)].cpu() - torch.tensor(one.logprobs)).abs().max())
+            for row, one in zip(own, said, strict=True)
+        )
 
     def _own_rows(self) -> list[int]:
         """Episodes that this rank answers."""
@@ -305,7 +317,9 @@ class Experience:
             TrainingError: naming the figure and its limit.
         """
         remedy = (
-            "the last checkpoint is good; raise objective.kl, lower optim.lr, or mend the reward"
+            "the last checkpoint is good: train.steps=<its step> ends the run there, and it can be "
+            "exported; to go another way: raise objective.kl, lower optim.lr or mend the reward, "
+            "in another --out"
         )
         kl = self._figures["objective/kl"]
         if kl > self._settings.stop_kl:
@@ -314,8 +328,9 @@ class Experience:
                 f"stream.stop_kl is {self._settings.stop_kl:g}: the policy has left it",
                 remedy=remedy,
             )
-        different = self._figures["answers/different"]
-        if self._settings.rollout_rows >= _FEW and different < self._settings.stop_alike:
+        different, episodes = self._figures["answers/different"], self._actors.learner.episodes
+        few = different < self._settings.stop_alike or round(different * len(episodes)) <= 1
+        if len(episodes) >= _FEW and few:
             raise TrainingError(
                 f"of rollout {self._rollout} {different:.1%} of the answers are different, and "
                 f"stream.stop_alike is {self._settings.stop_alike:.0%}: the policy says one thing",

@@ -73,6 +73,13 @@ class ChatCoder:
         """Whether a dialogue may go on after its first answer."""
         return self.fmt.turns
 
+    def folded(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        """Say a system turn at the head of the first question, where the format has none."""
+        if turns[0].role != "system" or self.fmt.instructed is not None or len(turns) == 1:
+            return turns
+        told, asked, *rest = turns
+        return (Turn("user", f"{told.text}\n{asked.text}"), *rest)
+
     def encode(self, turns: Sequence[Turn]) -> Row:
         """Ids of a whole dialogue, and which are learned.
 

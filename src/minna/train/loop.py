@@ -78,7 +78,7 @@ class TrainSettings:
     minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tokens_per_step: int = Field(ge=1)
     micro_batch_rows: int = Field(ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     precision: Precision = "auto"
     compile: Compile = "auto"
     device: Device = "auto"

@@ -104,7 +104,10 @@ def _counts(parts: Parts, batches: list[Batch], *, step: int) -> dict[str, float
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move a batch (a no-op on CPU); to a GPU from pinned memory, so that nobody waits for it."""
     if device.type == "cuda":
-        batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+        batch = {  # experience is there already
+            name: tensor if tensor.is_cuda else tensor.pin_memory()
+            for name, tensor in batch.items()
+        }
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 

@@ -128,7 +128,7 @@ def config_from_disk(config: dict[str, Any]) -> DecoderConfig:
 
 def to_disk(state: dict[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
     """Rename ours to Qwen's."""
-    out = {theirs: state[ours] for theirs, ours in _TOP.items()}
+    out = {theirs: state[ours] for theirs, ours in _top(config).items()}
     for index in range(config.layers):
         for theirs, ours in _LAYER.items():
             for part in _parts(ours):
@@ -144,7 +144,7 @@ def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> Iterator[tuple
         ArtifactError: a tensor is missing or unknown.
     """
     left = {name: tensor for name, tensor in state.items() if not name.endswith(_BUFFERS)}
-    for theirs, ours in _TOP.items():
+    for theirs, ours in _top(config).items():
         yield ours, take(left, theirs)
     for index in range(config.layers):
         for theirs, ours in _LAYER.items():
@@ -152,6 +152,11 @@ def from_disk(state: dict[str, Tensor], config: DecoderConfig) -> Iterator[tuple
                 name = f"transformer.h.{index}.{theirs}.{part}"
                 yield f"layers.{index}.{ours}.{part}", take(left, name)
     refuse_leftovers(left)
+
+
+def _top(config: DecoderConfig) -> dict[str, str]:
+    """What surrounds the layers; a reward model has no head of words."""
+    return {t: ours for t, ours in _TOP.items() if ours != "head.weight" or not config.tied}
 
 
 def _context(config: dict[str, Any]) -> int:
