@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
+.PHONY: help demo instruct experiments-ppo experiments-instruct test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: $(VENV)/.installed  ## from raw Japanese text to a released GPT (about ten minutes on two cores)
+	$(MINNA) quickstart --until pretrain --out $(OUT)
+
+instruct: $(VENV)/.installed  ## demo, and on to a model that answers: SFT, reward model, PPO (about twenty minutes in all)
 	$(MINNA) quickstart --out $(OUT)
 
 test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
@@ -90,6 +93,12 @@ bench-evaluate: $(VENV)/.installed-dev  ## evaluation speed, memory and answers 
 	$(PYTHON) -m venv $(VENV)-bench-evaluate
 	$(VENV)-bench-evaluate/bin/python -m pip install --quiet -c constraints.txt -r bench/env/evaluate.txt
 	$(BIN)/python bench/bench_evaluate.py --peer-python $(VENV)-bench-evaluate/bin/python
+
+experiments-ppo: $(VENV)/.installed  ## does PPO do what it should: a world of 32 numbers (three minutes)
+	$(BIN)/python -m experiments.ppo_proof.run
+
+experiments-instruct: $(VENV)/.installed-dev  ## SFT, reward, PPO, DPO beside each other, three seeds (after `make instruct`)
+	$(BIN)/python -m experiments.instruct.run
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist .coverage .coverage.*

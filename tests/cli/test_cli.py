@@ -19,8 +19,9 @@ from tests.toy_chain import sentences
 
 from minna.cli.main import main
 
+PPO = " stream.least_accuracy=0 stream.row_tokens=96 train.tokens_per_step=768"
 VERBS = [
-    "corpus mix",
+    "corpus mix", "corpus join", "label translate", "duel",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
     "list", "speedrun", "plan", "train", "export", "evaluate", "compare", "requests", "release", "generate", "chat", "inspect",
 ]  # fmt: skip
@@ -161,6 +162,9 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
             continue
         if command.startswith("minna train"):
             command = re.sub(r" train\.steps=\d+", "", command) + " " + small
+            # rows of pairs are twice as long; in twelve steps no reward model learns anything
+            command += " train.micro_batch_rows=4" * ("toy-reward" in command)
+            command += PPO * ("toy-ppo" in command)
         status, out, err = run(command, monkeypatch, capsys)
         assert status == 0, f"{command}\n{err}"
         assert out.strip()
