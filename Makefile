@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo instruct experiments-ppo experiments-instruct test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate clean
+.PHONY: help demo instruct experiments-ppo experiments-instruct test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -99,6 +99,18 @@ experiments-ppo: $(VENV)/.installed  ## does PPO do what it should: a world of 3
 
 experiments-instruct: $(VENV)/.installed-dev  ## SFT, reward, PPO, DPO beside each other, three seeds (after `make instruct`)
 	$(BIN)/python -m experiments.instruct.run
+
+bench-sft: $(VENV)/.installed  ## supervised tuning: speed, memory, loss reached, beside TRL's SFTTrainer
+	$(PYTHON) -m venv $(VENV)-bench-tune
+	$(VENV)-bench-tune/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tune.txt
+	$(BIN)/python bench/bench_sft.py --peer-python $(VENV)-bench-tune/bin/python
+
+bench-ppo: $(VENV)/.installed  ## PPO and GRPO: speed and memory beside TRL (two of its releases)
+	$(PYTHON) -m venv $(VENV)-bench-tune
+	$(VENV)-bench-tune/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tune.txt
+	$(PYTHON) -m venv $(VENV)-bench-ppo
+	$(VENV)-bench-ppo/bin/python -m pip install --quiet -c constraints.txt -r bench/env/ppo.txt
+	$(BIN)/python bench/bench_ppo.py --peer-python $(VENV)-bench-tune/bin/python --ppo-python $(VENV)-bench-ppo/bin/python
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist .coverage .coverage.*

@@ -42,7 +42,7 @@ PLANS: dict[str, dict[str, Any]] = {
         "samples": 1,
         "passes": 4,
         "kl": 0.05,
-        "lr": 1e-5,
+        "lr": 1e-4,
     },
     "grpo": {
         "rollout_rows": 256,
@@ -50,7 +50,7 @@ PLANS: dict[str, dict[str, Any]] = {
         "samples": 4,
         "passes": 1,
         "kl": 0.0,
-        "lr": 1e-6,
+        "lr": 1e-3,
     },
 }
 # kind -> name -> (side, answers that TRL makes at once, environment); the last is ours
@@ -68,8 +68,6 @@ VARIANTS: dict[str, dict[str, tuple[str, int, dict[str, str]]]] = {
         "minna GRPO": ("minna-grpo", 0, MALLOC),
     },
 }
-
-
 COLUMNS = (
     "variant",
     "answers/s, median (range)",

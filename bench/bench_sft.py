@@ -52,8 +52,6 @@ VARIANTS: dict[str, tuple[str, str, int, dict[str, str]]] = {
     OURS: ("minna", "packed", ALL, MALLOC),
     "minna, one dialogue a row": ("minna", "single", ALONE, MALLOC),
 }
-
-
 COLUMNS = (
     "variant",
     "learned tokens/s, median (range)",

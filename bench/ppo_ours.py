@@ -63,6 +63,8 @@ def write_prompts(folder: Path, tokenizer: Path) -> None:
                 break
         if len(found) == PROMPTS:
             break
+    if not found:
+        raise SystemExit(f"no text of {corpus} begins with {PROMPT} tokens that are read back")
     np.save(folder / "prompts.npy", np.array(found))
     lines = [json.dumps(text, ensure_ascii=False) for text in texts]
     (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -180,6 +182,7 @@ def experience(
     from minna.models.scorer import HeldOut
     from minna.prompts import Turn
     from minna.runtime.reward import ModelReward, load_scorer
+    from minna.runtime.rollout import answer
     from minna.streams import Actors, Documents, Experience, ExperienceSettings
     from minna.streams import experience as room
     from minna.tokenizer.load import load_tokenizer
@@ -192,7 +195,7 @@ def experience(
         reward = ModelReward(name="reward", scorer=scorer, bias=bias, known=HeldOut())
     prompts = np.load(folder / "prompts.npy")
     lines = (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    room.answer = clock.timed("generation", room.answer)
+    room.answer = clock.timed("generation", answer)
     objective.annotate = clock.timed("annotate", objective.annotate)
     return Experience(
         (Documents(Prompts(prompts)), [(Turn("user", json.loads(line)),) for line in lines]),

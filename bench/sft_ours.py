@@ -60,6 +60,8 @@ def packed_rows(folder: Path) -> int:
 
 def sft_parts(folder: Path, *, rows: Any, micro: int, accumulation: int, room: int) -> Any:
     """Return (parts, numerics) of minna's own supervised tuning, as `minna train` decides."""
+    from dataclasses import replace
+
     from minna.objectives import CausalLM
     from minna.recipe.build import attention_kind
     from minna.streams import ChatStream, TokenShards
@@ -95,9 +97,9 @@ def sft_parts(folder: Path, *, rows: Any, micro: int, accumulation: int, room: i
         quality=perplexity,
     )
     begin = stream.state_dict()
-    compile_or_fall_back(parts, example=next(stream), numerics=numerics)
+    settled = compile_or_fall_back(parts, example=next(stream), numerics=numerics)
     stream.load_state_dict(begin)
-    return parts, numerics
+    return parts, replace(numerics, compile=settled)
 
 
 def run_minna(options: argparse.Namespace) -> dict[str, Any]:

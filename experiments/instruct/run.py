@@ -1,6 +1,6 @@
 """Run settings.toml: three seeds of SFT, reward model, PPO and DPO on the quickstart's base model.
 
-    python -m experiments.instruct.run [--quickstart build/quickstart] [--data DIR]
+    python -m experiments.instruct.run [--quickstart build/quickstart] [--data DIR] [--seeds 0 1]
         [--out build/experiments/instruct]
 
 What is done is not done again; a run that was stopped goes on. It prints docs/instruct.md's tables.
@@ -23,7 +23,7 @@ from minna.metrics.paired import mean_difference
 from minna.metrics.repetition import repeated_grams
 
 SETTINGS = Path(__file__).with_name("settings.toml")
-MODELS = ("base", "sft", "ppo", "dpo")
+MODELS = ("base", "sft", "ppo", "ppo-by-model", "dpo")
 _COLUMNS = (
     "rule's score",
     "reward model's score",
@@ -40,6 +40,7 @@ def main() -> None:
     asked.add_argument("--quickstart", type=Path, default=Path("build/quickstart"))
     asked.add_argument("--out", type=Path, default=Path("build/experiments/instruct"))
     asked.add_argument("--data", type=Path, default=Path("../shared/data"))
+    asked.add_argument("--seeds", type=int, nargs="*", help="of settings.toml's, only these")
     given = asked.parse_args()
     said = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
     start = time.monotonic()
@@ -47,6 +48,7 @@ def main() -> None:
         seed: one_seed(said, seed=seed, home=given.quickstart, out=given.out / f"seed-{seed}",
                        data=given.data)
         for seed in said["seeds"]
+        if given.seeds is None or seed in given.seeds
     }  # fmt: skip
     print(scores_table(found))
     print()
@@ -66,10 +68,10 @@ def one_seed(
     base, dialogues, corpus = home / "model", home / "keywords", home / "corpus"
     places = {"base": base}
 
-    def trained(name: str, *, of: Path, more: tuple[str, ...] = ()) -> Path:
+    def trained(name: str, *, of: Path, kind: str = "", more: tuple[str, ...] = ()) -> Path:
         run = out / f"{name}-run"
         chosen = recipe.load(
-            said["recipes"][name],
+            said["recipes"][kind or name],
             overrides=[f"init.from={of.as_posix()}", f"train.seed={seed}", *more],
         )
         recipe.run_recipe(chosen, corpus=dialogues, tokenizer=run / "tokenizer", out=run)
@@ -77,8 +79,9 @@ def one_seed(
 
     places["sft"] = trained("sft", of=base)
     reward = trained("reward", of=places["sft"])
-    judge = (f"stream.reward={reward.as_posix()}",)
-    places["ppo"] = trained("ppo", of=places["sft"], more=judge)
+    judge = (f"stream.reward={reward.as_posix()}", *said["recipes"]["by_model"])
+    places["ppo"] = trained("ppo", of=places["sft"])
+    places["ppo-by-model"] = trained("ppo-by-model", of=places["sft"], kind="ppo", more=judge)
     places["dpo"] = trained("dpo", of=places["sft"])
     met = {
         name: duel(
@@ -155,13 +158,13 @@ def meetings_table(found: dict[int, dict[str, Any]]) -> str:
 def judged(found: dict[int, dict[str, Any]]) -> dict[str, dict[int, bool]]:
     """Whether each claim holds, by seed."""
 
-    def above_half(one: dict[str, Any], judge: str, model: str, over: str) -> bool:
-        (rate,) = (
+    def rate(one: dict[str, Any], judge: str, model: str, over: str) -> dict[str, float]:
+        (found,) = (
             meeting["rate"]
             for meeting in one[judge]["meetings"]
             if (meeting["model"], meeting["over"]) == (model, over)
         )
-        return rate["low"] > 0.5
+        return found
 
     def repeats(one: dict[str, Any]) -> bool:
         sft, ppo = (
@@ -170,17 +173,21 @@ def judged(found: dict[int, dict[str, Any]]) -> dict[str, dict[int, bool]]:
         )
         return mean_difference(sft, ppo).low > 0
 
-    pairs = {
+    wins = {
         "sft_over_base": ("gold", "sft", "model"),
         "ppo_over_sft": ("gold", "ppo", "sft"),
         "dpo_over_sft": ("gold", "dpo", "sft"),
-        "ppo_proxy": ("proxy", "ppo", "sft"),
+        "by_model_proxy": ("proxy", "ppo-by-model", "sft"),
     }
     told = {
-        claim: {seed: above_half(one, *pair) for seed, one in found.items()}
-        for claim, pair in pairs.items()
+        claim: {seed: rate(one, *pair)["low"] > 0.5 for seed, one in found.items()}
+        for claim, pair in wins.items()
     }
-    return told | {"ppo_repeats": {seed: repeats(one) for seed, one in found.items()}}
+    told["ppo_repeats"] = {seed: repeats(one) for seed, one in found.items()}
+    told["by_model_gold"] = {
+        seed: rate(one, "gold", "ppo-by-model", "sft")["high"] < 0.5 for seed, one in found.items()
+    }
+    return told
 
 
 def _span(figure: dict[str, Any], *, percent: bool = False, digits: int = 3) -> str:

@@ -221,19 +221,21 @@ class ReleaseStage:
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
 class DuelStage:
-    """`duel`; each model meets every one before it."""
+    """`duel`; each model meets every one before it. `judge` is a stage's reward model."""
 
     verb: Literal["duel"]
     out: str
     models: tuple[str, ...]
     corpus: str
     settings: dict[str, Any]
+    judge: str | None = None
 
     def run(self, root: Path) -> None:
         """Do it."""
         from minna.evaluate.duel import DuelSettings, duel
 
-        settings = _checked(DuelSettings, self.settings, self.out)
+        judge = {} if self.judge is None else {"judge": (root / self.judge).as_posix()}
+        settings = _checked(DuelSettings, self.settings | judge, self.out)
         models = [root / model for model in self.models]
         duel(models, on=root / self.corpus, out=root / self.out, settings=settings)
 
@@ -241,7 +243,8 @@ class DuelStage:
         """Check the settings before anything runs."""
         from minna.evaluate.duel import DuelSettings
 
-        _checked(DuelSettings, self.settings, self.out)
+        judge = {} if self.judge is None else {"judge": self.judge}
+        _checked(DuelSettings, self.settings | judge, self.out)
 
 
 Stage = Annotated[
@@ -370,7 +373,7 @@ def _reads(stage: Any) -> list[str]:
         "export": lambda: [stage.run_],
         "evaluate": lambda: [stage.model, *([stage.corpus] if stage.corpus else [])],
         "release": lambda: [stage.model, *stage.reports],
-        "duel": lambda: [*stage.models, stage.corpus],
+        "duel": lambda: [*stage.models, stage.corpus, *([stage.judge] if stage.judge else [])],
     }
     return fields[stage.verb]()
 

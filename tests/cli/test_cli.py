@@ -19,7 +19,7 @@ from tests.toy_chain import sentences
 
 from minna.cli.main import main
 
-PPO = " stream.least_accuracy=0 stream.row_tokens=96 train.tokens_per_step=768"
+PPO = " stream.row_tokens=96 train.tokens_per_step=768"
 VERBS = [
     "corpus mix", "corpus join", "label translate", "duel",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
