@@ -6,6 +6,7 @@ GRPO the current one. Gradient checkpointing, which TRL turns on by itself, is o
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
 
     from tune_work import Clock
 
+    # PPOTrainer makes its own Accelerator and does not hand on `bf16`; `accelerate launch` says it so
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if plan["precision"] == "bf16" else "no"
     clock = Clock()
     ppo_trainer.batch_generation = clock.timed("generation", ppo_trainer.batch_generation)
     words = AutoTokenizer.from_pretrained(folder / "policy")
@@ -82,7 +85,7 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
         "settings": {
             "trl": trl.__version__,
             "transformers": transformers.__version__,
-            "precision": plan["precision"],
+            "mixed precision": trainer.accelerator.mixed_precision,
             "attention": trainer.policy_model.config._attn_implementation,  # noqa: SLF001
             "answers at once": at_once,
             "clip of the gradient": "none (PPOTrainer does not)",
@@ -164,7 +167,7 @@ def run_grpo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, A
         "settings": {
             "trl": trl.__version__,
             "transformers": transformers.__version__,
-            "precision": plan["precision"],
+            "mixed precision": trainer.accelerator.mixed_precision,
             "attention": trainer.model.config._attn_implementation,  # noqa: SLF001
             "answers at once": at_once,
             "loss": arguments.loss_type,

@@ -17,7 +17,7 @@ from typing import Any
 
 from minna import recipe
 from minna.evaluate import EvaluateSettings, evaluate, read_report
-from minna.evaluate.duel import ANSWERS, DuelSettings, duel, read_duel
+from minna.evaluate.duel import DuelSettings, duel, read_answers, read_duel
 from minna.export import export_run
 from minna.metrics.paired import mean_difference
 from minna.metrics.repetition import repeated_grams
@@ -103,7 +103,7 @@ def one_seed(
     return {
         "gold": read_duel(met["gold"]),
         "proxy": read_duel(met["proxy"]),
-        "answers": [json.loads(line) for line in (met["gold"] / ANSWERS).open(encoding="utf-8")],
+        "answers": read_answers(met["gold"]),
         "reports": reports,
         "reward_accuracy": config["reward_accuracy"],
     }

@@ -10,6 +10,7 @@ import typer
 from minna.cli.duel import lines as duel_lines
 from minna.cli.output import JsonOption, emit
 
+_SHOWN = 4
 UntilOption = Annotated[
     str | None, typer.Option(help="End with this part or stage (`minna list pipelines NAME`).")
 ]
@@ -79,6 +80,8 @@ def _run(name: str, out: Path, *, until: str | None, as_json: bool) -> None:
             met = read_duel(out / stage.out)
             result.setdefault("duels", []).append(met)
             lines += ["", *duel_lines(met)]
+    if (last := ends.get("duel")) is not None:
+        lines += ["", *_answering(last, out)]
     if place is not None:
         lines += ["", *_closing(name, place, ends)]
     emit(result, as_json=as_json, text="\n".join(lines))
@@ -112,13 +115,27 @@ def _figures(report: Path) -> tuple[dict[str, float], dict[str, float]]:
     return bits, tasks
 
 
+def _answering(duel: Path, out: Path) -> list[str]:
+    """Some answers of the last model of a duel, what to expect of it, and how to ask it."""
+    from minna.evaluate.duel import read_answers
+
+    rows = read_answers(duel)[:: max(1, len(read_answers(duel)) // _SHOWN)][:_SHOWN]
+    name = list(rows[0]["answers"])[-1]
+    return [
+        f"{name} answers questions that it has not seen:",
+        *(f"  {row['turns'][-1][1]} → {row['answers'][name]['text']}" for row in rows),
+        "It writes a sentence with given words in a given style, and follows no other instruction.",
+        f"  minna chat {out / name} --once 「海」で丁寧な文",
+    ]
+
+
 def _closing(name: str, model: Path, ends: dict[str, Path]) -> list[str]:
     """What to expect of it, where it lies, what to try next."""
     run = ends.get("train")
     card = " (README.md is its card)" if "release" in ends else ""
     expect = (
         "At this size it writes short, mostly grammatical sentences. It knows no facts, keeps to",
-        "no topic over several sentences, and cannot translate or follow instructions.",
+        "no topic over several sentences, and cannot translate.",
         "",
     )
     return [

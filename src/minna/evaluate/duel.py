@@ -128,6 +128,17 @@ def read_duel(path: Path) -> dict[str, Any]:
     return json.loads((path / DUEL).read_text(encoding="utf-8"))
 
 
+def read_answers(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of answers.jsonl: question, and each model's answer with its score.
+
+    Raises:
+        ArtifactError: `path` is no duel.
+    """
+    artifact.read_manifest(path, kind="duel")
+    lines = (path / ANSWERS).read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
 def _questions(on: Path, settings: DuelSettings) -> list[Dialogue]:
     every = list(read_dialogues(on, split=settings.split))
     if not every:
