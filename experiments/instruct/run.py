@@ -15,12 +15,21 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from minna import recipe
+from minna import prompts, recipe
+from minna.corpus.dialogue_corpus import read_dialogues
+from minna.corpus.dialogues import Dialogue
 from minna.evaluate import EvaluateSettings, evaluate, read_report
 from minna.evaluate.duel import DuelSettings, duel, read_answers, read_duel
 from minna.export import export_run
+from minna.metrics.keywords import asked, malformed
 from minna.metrics.paired import mean_difference
+from minna.metrics.polite import style_of
 from minna.metrics.repetition import repeated_grams
+from minna.prompts import Turn
+from minna.runtime.episodes import Said
+from minna.runtime.reward import open_reward
+from minna.tokenizer.chat import ChatCoder
+from minna.tokenizer.coder import training_tokenizer
 
 SETTINGS = Path(__file__).with_name("settings.toml")
 MODELS = ("base", "sft", "ppo", "ppo-by-model", "dpo")
@@ -36,12 +45,12 @@ _COLUMNS = (
 
 def main() -> None:
     """Train, ask, judge, print."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--quickstart", type=Path, default=Path("build/quickstart"))
-    asked.add_argument("--out", type=Path, default=Path("build/experiments/instruct"))
-    asked.add_argument("--data", type=Path, default=Path("../shared/data"))
-    asked.add_argument("--seeds", type=int, nargs="*", help="of settings.toml's, only these")
-    given = asked.parse_args()
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quickstart", type=Path, default=Path("build/quickstart"))
+    options.add_argument("--out", type=Path, default=Path("build/experiments/instruct"))
+    options.add_argument("--data", type=Path, default=Path("../shared/data"))
+    options.add_argument("--seeds", type=int, nargs="*", help="of settings.toml's, only these")
+    given = options.parse_args()
     said = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
     start = time.monotonic()
     found = {
@@ -106,7 +115,45 @@ def one_seed(
         "answers": read_answers(met["gold"]),
         "reports": reports,
         "reward_accuracy": config["reward_accuracy"],
+        "by_kind": reward_by_kind(reward, dialogues, limit=said["duel"]["limit"]),
     }
+
+
+def reward_by_kind(model: Path, dialogues: Path, *, limit: int) -> dict[str, tuple[int, float]]:
+    """Pairs of the test split by what is wrong with the worse: how many, share told apart."""
+    words = training_tokenizer(model)
+    coder = ChatCoder(words, prompts.load("minna"))
+    reward = open_reward(str(model), words=words, least_accuracy=0.0)
+    compared = [one for one in read_dialogues(dialogues, split="test") if one.rejected][:limit]
+    right: dict[str, list[bool]] = {}
+    for one in compared:
+        question = one.turns[:-1]
+        ids = tuple(coder.prompt(question))
+        whole = [
+            coder.encode((*question, Turn("assistant", text))).ids.tolist()
+            for text in (one.turns[-1].text, one.rejected)
+        ]
+        better, worse = reward(
+            [
+                Said(
+                    turns=question,
+                    text="",
+                    prompt_ids=ids,
+                    answer_ids=tuple(row[len(ids) :]),
+                    ended=True,
+                )
+                for row in whole
+            ]
+        )
+        right.setdefault(_wrong(one), []).append(better > worse)
+    return {kind: (len(found), sum(found) / len(found)) for kind, found in sorted(right.items())}
+
+
+def _wrong(one: Dialogue) -> str:
+    if malformed(one.rejected):
+        return "not a sentence"
+    _, style = asked(one.turns[0].text)
+    return "other style" if style_of(one.rejected) != style else "fewer of the words"
 
 
 def _tasks(said: dict[str, Any], model: Path, *, corpus: Path, data: Path, out: Path) -> Path:
@@ -151,8 +198,17 @@ def meetings_table(found: dict[int, dict[str, Any]]) -> str:
                 f"| {seed} | {gold['model']} | {gold['over']} | {counts} | "
                 f"{_span(gold['rate'], percent=True)} | {_span(proxy['rate'], percent=True)} |"
             )
-    told = [f"seed {seed}: {one['reward_accuracy']:.1%}" for seed, one in found.items()]
-    return "\n".join([*lines, "", f"Reward models tell held-out pairs apart: {', '.join(told)}."])
+    lines += [
+        "",
+        "| seed | reward model, held-out pairs told apart | by what is wrong with the worse |",
+    ]
+    lines.append("|---|---|---|")
+    for seed, one in found.items():
+        kinds = ", ".join(
+            f"{kind} {share:.1%} of {n}" for kind, (n, share) in one["by_kind"].items()
+        )
+        lines.append(f"| {seed} | {one['reward_accuracy']:.1%} | {kinds} |")
+    return "\n".join(lines)
 
 
 def judged(found: dict[int, dict[str, Any]]) -> dict[str, dict[int, bool]]:
