@@ -30,7 +30,7 @@ def run_ppo(folder: Path, plan: dict[str, Any], *, at_once: int) -> dict[str, An
 
     from tune_work import Clock
 
-    # PPOTrainer makes its own Accelerator and does not hand on `bf16`; `accelerate launch` says it so
+    # PPOTrainer's own Accelerator is not told of `bf16`; `accelerate launch` tells it this way
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if plan["precision"] == "bf16" else "no"
     clock = Clock()
     ppo_trainer.batch_generation = clock.timed("generation", ppo_trainer.batch_generation)
