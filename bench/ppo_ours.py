@@ -214,6 +214,8 @@ def experience(
             samples=plan["samples"],
             passes=plan["passes"],
             no_end_penalty=0.0,
+            # without a penalty nothing else is asked about answers before they are learned from
+            old_logprobs="drawn" if kind == "grpo" and not plan["kl"] else "scored",
         ),
         rows=plan["update_rows"],
         rows_per_step=plan["update_rows"],

@@ -79,6 +79,11 @@ KINDS = {
     "ppo": {"objective": "ppo", "stream": EXPERIENCE},
     "head": {"objective": "ppo", "stream": EXPERIENCE, "told": {"critic": "head"}},
     "grpo": {"objective": "grpo", "stream": EXPERIENCE | {"samples": 4}},
+    "drawn": {
+        "objective": "grpo",
+        "told": {"kl": 0.0},
+        "stream": EXPERIENCE | {"samples": 4, "old_logprobs": "drawn"},
+    },
 }
 
 
@@ -111,6 +116,25 @@ def test_a_stop_loses_nothing(home, tmp_path, kind, monkeypatch):
         for place in (straight, stopped)
     ]  # fmt: skip
     assert lines[0] == lines[1]
+
+
+def test_what_was_drawn_is_what_would_be_scored(home, tmp_path):
+    first = {
+        kind: next(
+            entry
+            for entry in read_log(
+                run(home, tmp_path / kind, recipe_of(home, **KINDS["drawn"] | more))
+            )
+            if entry["event"] == "train"
+        )
+        for kind, more in (
+            ("drawn", {}),
+            ("scored", {"stream": KINDS["drawn"]["stream"] | {"old_logprobs": "scored"}}),
+        )
+    }
+    assert first["scored"]["val/drawn_apart"] < 1e-4
+    for name in ("loss/policy", "val/ratio", "objective/scores"):
+        assert first["drawn"][name] == pytest.approx(first["scored"][name], abs=1e-4)
 
 
 def test_answers_are_learned_and_the_export_asks_as_it_was_taught(home, tmp_path):
@@ -221,6 +245,7 @@ def test_rewards_that_cannot_be_are_refused(home, tmp_path):
         ("ppo", {"stream": EXPERIENCE | {"answer_tokens": 64}}, "leaves no room for a prompt"),
         ("grpo", {"stream": EXPERIENCE}, "compares the answers to one prompt"),
         ("grpo", {"stream": EXPERIENCE | {"samples": 3}}, "not a multiple of 3"),
+        ("ppo", {"stream": EXPERIENCE | {"old_logprobs": "drawn"}}, "asks its models about every"),
         ("dpo", {"model": {"dropout": 0.1}}, "model.dropout 0.1 blurs"),
         ("dpo", {"stream": {"kind": "chat"}}, "reads a stream of kind 'pairs', not 'chat'"),
         ("ppo", {"adapter": {"rank": 4}}, "give objective.critic=head"),

@@ -440,6 +440,12 @@ def _explained(values_NA: Tensor, returns_NA: Tensor, mask_NA: Tensor) -> float:
     return float(1 - (returns - values).var(unbiased=False) / variance.clamp_min(1e-8))
 
 
+def _entropy(episodes: Episodes) -> dict[str, float]:
+    """Of an answer, where somebody was asked."""
+    entropies_NA = episodes.of("entropies") * episodes.mask
+    return {"objective/entropy": float(entropies_NA.sum(1).mean())} if entropies_NA.any() else {}
+
+
 def _told(episodes: Episodes) -> dict[str, float]:
     """Figures of a rollout that both log."""
     mask_NA = episodes.mask
@@ -448,7 +454,7 @@ def _told(episodes: Episodes) -> dict[str, float]:
     return {
         "objective/kl": float(apart.sum(1).mean()),
         "objective/kl_k3": float(k3.sum(1).mean()),
-        "objective/entropy": float((episodes.of("entropies") * mask_NA).sum(1).mean()),
+        **_entropy(episodes),
         "objective/scores": float(episodes.scores.mean()),
         "objective/scores_std": float(episodes.scores.std(unbiased=False)),
         "answers/ended": float(episodes.ended.float().mean()),

@@ -310,6 +310,12 @@ def _check_experience(recipe: Recipe, stream: ExperienceSettings) -> None:
             f"{stream.samples}",
             remedy="give stream.samples=8 or so",
         )
+    if stream.old_logprobs == "drawn" and not (isinstance(told, GRPOSettings) and not told.kl):
+        raise UsageError(
+            "stream.old_logprobs is drawn, and the objective asks its models about every answer "
+            "anyway (a critic, or a penalty)",
+            remedy="leave it at scored, or give objective.kind=grpo objective.kl=0",
+        )
     if isinstance(told, PPOSettings) and recipe.adapter.used and told.critic != "head":
         raise UsageError(
             f"objective.critic is {told.critic}, a second network, beside adapters that save one",

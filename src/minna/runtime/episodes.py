@@ -131,6 +131,14 @@ class Episodes(nn.Module):
             for name, values in known.items():
                 self.of(name)[row, : int(self.answer[row])] = values[place][asked[place]].float()
 
+    @torch.no_grad()
+    def keep_drawn(self, rows: Sequence[int], said: Sequence[Said]) -> None:
+        """Take log-probabilities as they were drawn, also for a reference that nobody asks."""
+        for row, one in zip(rows, said, strict=True):
+            drawn = torch.tensor(one.logprobs)
+            for name in ("old_logprobs", "reference_logprobs"):
+                self.of(name)[row, : len(drawn)] = drawn
+
     def tensors(self) -> dict[str, Tensor]:
         """Every buffer by name."""
         return dict(self.named_buffers())

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -56,6 +56,10 @@ class ExperienceSettings:
         temperature: answers are drawn at, and every log-probability is taken at.
         reward: "rule:NAME", "rule:FILE.py:NAME", or the folder of a reward model.
         least_accuracy: share of held-out pairs that a reward model must tell apart.
+        old_logprobs: of the policy that answered: "scored" asks the objective before it learns, so
+            that the first ratios are exactly 1; "drawn" takes those of the draw, a forward pass
+            less and off by rounding (`val/drawn_apart` of the other way says how far). For GRPO
+            without a penalty, which asks for nothing else.
         no_end_penalty: taken off the score of an answer that was cut off.
         stop_kl: nats of an answer away from the reference at which the run stops: it has left.
         stop_alike: share of different answers in a rollout below which it stops: it says one thing.
@@ -71,6 +75,7 @@ class ExperienceSettings:
     temperature: float = Field(default=1.0, gt=0)
     reward: str = ""
     least_accuracy: float = Field(default=0.6, ge=0, le=1)
+    old_logprobs: Literal["scored", "drawn"] = "scored"
     no_end_penalty: float = Field(default=1.0, ge=0)
     stop_kl: float = Field(default=100.0, gt=0)
     stop_alike: float = Field(default=0.05, ge=0, le=1)
@@ -201,8 +206,8 @@ class Experience:
 
     def figures(self) -> dict[str, float]:
         """Say what the last rollout was like."""
-        if not self._figures:
-            return {}
+        if not self._figures or self._settings.old_logprobs == "drawn":
+            return self._figures
         return {**self._figures, "val/first_ratio_error": self._actors.learner.first_ratio()}
 
     def __iter__(self) -> Iterator[Batch]:
@@ -249,8 +254,11 @@ class Experience:
         for row, one, score in zip(own, said, scores, strict=True):
             penalty = 0.0 if one.ended else self._settings.no_end_penalty
             episodes.scores[row] = score - penalty
+        if self._settings.old_logprobs == "drawn":
+            episodes.keep_drawn(own, said)
         _share(episodes, own=own, ranks=ranks)
-        self._annotate()
+        if self._settings.old_logprobs == "scored":
+            self._annotate()
         self._figures = {**learner.settle(), **_variety(episodes)}
         self._figures["rollout"] = float(self._rollout)
         self._figures["val/drawn_apart"] = self._drawn_apart(own, said)
