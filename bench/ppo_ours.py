@@ -257,7 +257,7 @@ def run_minna(folder: Path, kind: str, plan: dict[str, Any]) -> dict[str, Any]:
             spent.append(dict(clock.seconds))
             figures = parts.stream.figures()
             scores.append(figures["objective/scores"])
-            ratios.append(figures["val/first_ratio_error"])
+            ratios.append(parts.objective.first_ratio())
     lengths = set(parts.objective.episodes.answer.tolist())
     if lengths != {plan["answer_tokens"]}:
         raise SystemExit(f"answers of {sorted(lengths)} tokens, not {plan['answer_tokens']}")
