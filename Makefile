@@ -32,7 +32,7 @@ demo: $(VENV)/.installed  ## from raw Japanese text to a released GPT (about ten
 instruct: $(VENV)/.installed  ## demo, and on to a model that answers: SFT, reward model, PPO (about twenty minutes in all)
 	$(MINNA) quickstart --out $(OUT)
 
-test: $(VENV)/.installed-dev  ## the tests, under five minutes, with coverage
+test: $(VENV)/.installed-dev  ## the tests, with coverage
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs --cov=src/minna --cov-report=term:skip-covered --cov-fail-under=85
 
