@@ -1,0 +1,1 @@
+"""SFT, a reward model, PPO and DPO of one small model."""
