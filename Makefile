@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo instruct experiments-ppo experiments-instruct test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo clean
+.PHONY: help demo instruct experiments-ppo experiments-instruct experiments-clip test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo bench-clip bench-contrastive clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,10 @@ experiments-ppo: $(VENV)/.installed  ## does PPO do what it should: a world of 3
 experiments-instruct: $(VENV)/.installed-dev  ## SFT, reward, PPO, DPO beside each other, three seeds (after `make instruct`)
 	$(BIN)/python -m experiments.instruct.run
 
+experiments-clip: $(VENV)/.installed-dev  ## CLIP, CLOOB and SigLIP on emoji, photographs, a filter, three seeds (an hour and a half)
+	test -f build/emoji/minna.json || $(MINNA) corpus build emoji --out build/emoji
+	$(BIN)/python -m experiments.clip.run
+
 bench-sft: $(VENV)/.installed  ## supervised tuning: speed, memory, loss reached, beside TRL's SFTTrainer
 	$(PYTHON) -m venv $(VENV)-bench-tune
 	$(VENV)-bench-tune/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tune.txt
@@ -111,6 +115,14 @@ bench-ppo: $(VENV)/.installed  ## PPO and GRPO: speed and memory beside TRL (two
 	$(PYTHON) -m venv $(VENV)-bench-ppo
 	$(VENV)-bench-ppo/bin/python -m pip install --quiet -c constraints.txt -r bench/env/ppo.txt
 	$(BIN)/python bench/bench_ppo.py --peer-python $(VENV)-bench-tune/bin/python --ppo-python $(VENV)-bench-ppo/bin/python
+
+bench-contrastive: $(VENV)/.installed  ## the contrastive losses beside plain ones: time and memory at 1,024 and 8,192 pairs
+	$(BIN)/python bench/bench_contrastive.py
+
+bench-clip: $(VENV)/.installed  ## locked-image tuning beside open_clip; 37,000 texts beside padding to 77
+	$(PYTHON) -m venv $(VENV)-bench-clip
+	$(VENV)-bench-clip/bin/python -m pip install --quiet -c constraints.txt -r bench/env/clip.txt
+	$(BIN)/python bench/bench_clip.py --peer-python $(VENV)-bench-clip/bin/python
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist .coverage .coverage.*

@@ -39,12 +39,14 @@ class CorpusStage:
 
     def run(self, root: Path) -> None:
         """Do it."""
-        from minna.corpus import build_corpus, build_dialogues
+        from minna.corpus import build_corpus, build_dialogues, build_pairs
 
         where = {} if self.corpus is None else {"path": root / self.corpus}
         settings = _checked(self._kind(), self.settings | where, self.out)
         if self._of_dialogues:
             build_dialogues(settings=settings, out=root / self.out)
+        elif self._of_pictures:
+            build_pairs(settings=settings, out=root / self.out)
         else:
             build_corpus(settings=settings, out=root / self.out)
 
@@ -57,10 +59,16 @@ class CorpusStage:
     def _of_dialogues(self) -> bool:
         return self.settings.get("source") in ("dialogues", "keywords")
 
-    def _kind(self) -> Any:
-        from minna.corpus import BuildSettings, DialogueSettings
+    @property
+    def _of_pictures(self) -> bool:
+        return self.settings.get("source") in ("emoji", "pictures")
 
-        return DialogueSettings if self._of_dialogues else BuildSettings
+    def _kind(self) -> Any:
+        from minna.corpus import BuildSettings, DialogueSettings, PairSettings
+
+        if self._of_dialogues:
+            return DialogueSettings
+        return PairSettings if self._of_pictures else BuildSettings
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)

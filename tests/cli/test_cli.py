@@ -16,12 +16,15 @@ from tests.conftest import ROOT
 from tests.evaluate.made_data import write_all
 from tests.test_chain import FAST
 from tests.toy_chain import sentences
+from tests.toy_pictures import make_pairs, make_tower
 
 from minna.cli.main import main
 
+CLIP = " init.image=TOWER model.pixels=0 stream.sources=[] stream.views=1 train.tokens_per_step=384 train.micro_batch_rows=16"
 PPO = " stream.row_tokens=96 train.tokens_per_step=768"
 VERBS = [
-    "corpus mix", "corpus join", "label translate", "duel",
+    "corpus mix", "corpus join", "corpus filter", "label translate", "label caption", "label clip-score", "duel",
+    "classify", "search", "embed",
     "quickstart", "pipeline", "corpus build", "corpus cat", "tokenizer train", "tokenizer audit",
     "list", "speedrun", "plan", "train", "export", "evaluate", "compare", "requests", "release", "generate", "chat", "inspect",
 ]  # fmt: skip
@@ -141,8 +144,13 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     (tmp_path / "work.txt").write_bytes(work.encode("cp932"))
     subprocess.run([sys.executable, "-m", "tarfile", "-c", "aozora.tar.xz", "work.txt"], check=True)
     write_track(tmp_path, name="tiny")
+    make_pairs(tmp_path / "shapes")
+    (tmp_path / "shapes" / "pictures").rename(tmp_path / "PICTURES")
+    make_tower(tmp_path / "shapes").rename(tmp_path / "TOWER")
     small = " ".join(FAST)
     replaced = {
+        "corpus build emoji": "corpus build pictures --from PICTURES --licence CC0-1.0 --valid 0.2 --test 0.2 near=off",
+        "--vocab-size 2048": "--vocab-size 350",
         "corpus build tatoeba": "corpus build local --from TEXTS --documents line",
         "corpus build local --from TEXTS ": "corpus build local --from TEXTS --documents line ",
         "--vocab-size 4096": "--vocab-size 420",
@@ -165,6 +173,7 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
             # rows of pairs are twice as long; in twelve steps no reward model learns anything
             command += " train.micro_batch_rows=4" * ("toy-reward" in command)
             command += PPO * ("toy-ppo" in command)
+            command += CLIP * ("emoji-clip" in command)
         status, out, err = run(command, monkeypatch, capsys)
         assert status == 0, f"{command}\n{err}"
         assert out.strip()

@@ -36,7 +36,8 @@ from minna.tokenizer.chat import ChatCoder, TemplateCoder
 from minna.tokenizer.coder import load_coder, training_tokenizer
 from minna.train import precision, report
 
-TUNED = [name for name in recipe.names() if recipe.load(name).stream.kind not in ("text", "masked")]
+KINDS = ("chat", "pairs", "experience")
+TUNED = [name for name in recipe.names() if recipe.load(name).stream.kind in KINDS]
 REWARDS = [name for name in TUNED if recipe.load(name).objective.kind == "bradley_terry"]
 ANSWERING = [name for name in TUNED if name not in REWARDS]
 CONTEXT = 512

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from minna.cli import corpus_dialogues
+from minna.cli import corpus_clips, corpus_dialogues, corpus_pairs
+from minna.cli.corpus_filter import filter_by_score
 from minna.cli.corpus_join import join
 from minna.cli.corpus_mix import mix
 from minna.cli.output import JsonOption, emit
@@ -17,6 +18,7 @@ from minna.cli.output import JsonOption, emit
 app = typer.Typer(help="Build and look at corpora.", no_args_is_help=True, rich_markup_mode=None)
 app.command("mix")(mix)
 app.command("join")(join)
+app.command("filter")(filter_by_score)
 
 
 @app.command("build")
@@ -38,17 +40,25 @@ def build(
         int | None, typer.Option(help="Read only the first so many documents: a sample.")
     ] = None,
     valid: Annotated[
-        float, typer.Option(help="Share of groups for validation (dialogues: 0.02).")
+        float,
+        typer.Option(
+            help="Share of groups for validation (dialogues 0.02, pictures 0.1, clips 0.05)."
+        ),
     ] = 0.005,
     test: Annotated[
-        float, typer.Option(help="Share of groups for the final numbers (dialogues: 0.02).")
+        float,
+        typer.Option(help="Share for final numbers (dialogues 0.02, pictures 0.1, clips 0.05)."),
     ] = 0.025,
     documents: Annotated[
         str, typer.Option(help="local .txt: a document is a file, a line or blank-line.")
     ] = "file",
     field: Annotated[str, typer.Option(help=".jsonl, .parquet: name of the text.")] = "text",
-    licence: Annotated[str, typer.Option(help="local, hub, dialogues: terms.")] = "not stated",
-    attribution: Annotated[str, typer.Option(help="local, hub, dialogues: credit.")] = "",
+    licence: Annotated[
+        str, typer.Option(help="Terms (local, hub, dialogues, pictures, clips).")
+    ] = "not stated",
+    attribution: Annotated[
+        str, typer.Option(help="Credit (local, hub, dialogues, pictures, clips).")
+    ] = "",
     files: Annotated[
         str, typer.Option(help="Which files of a folder or of a hub repository.")
     ] = "",
@@ -66,17 +76,20 @@ def build(
     The same command goes on where an interrupted one stopped. Sections of settings: filters, mask,
     dedup, contamination. The sources dialogues (--from a file or folder of them) and keywords
     (--from a text corpus) make a corpus of dialogues; their settings: unanswered, compared, seed.
+    The sources emoji and pictures make a corpus of pictures with captions (docs/pictures.md);
+    clips, synth and synth-en one of speech (docs/speech.md).
 
     Example: minna corpus build aozora --from aozora.tar.xz --out build/aozora dedup.near=group
     """
     from dataclasses import asdict
 
-    from minna.corpus.sources import DIALOGUES
+    from minna.corpus.sources import CLIPS, DIALOGUES, PICTURES
 
-    if source in DIALOGUES:
-        words = overrides or []
-        corpus_dialogues.build(ctx, source=source, overrides=words, out=out, as_json=as_json)
-        return
+    others = ((DIALOGUES, corpus_dialogues), (PICTURES, corpus_pairs), (CLIPS, corpus_clips))
+    for sources, verb in others:
+        if source in sources:
+            verb.build(ctx, source=source, overrides=overrides or [], out=out, as_json=as_json)
+            return
 
     from minna.corpus import BuildSettings
     from minna.corpus import build as build_documents
@@ -112,19 +125,25 @@ def cat(
     import itertools
     import json
 
-    from minna.corpus import COLUMNS, DIALOGUE_COLUMNS, batches, holds_dialogues
+    from minna.corpus import batches, columns_of
 
-    columns = DIALOGUE_COLUMNS if holds_dialogues(corpus) else COLUMNS
     rows = (
-        row for batch in batches(corpus, split=split, columns=columns) for row in batch.to_pylist()
+        row
+        for batch in batches(corpus, split=split, columns=columns_of(corpus))
+        for row in batch.to_pylist()
     )
     try:
         for row in itertools.islice(rows, limit):
-            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(_shown(row), ensure_ascii=False) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # `| head` has seen enough: what is still buffered must go nowhere, without a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the bytes of its picture or recording."""
+    return corpus_clips.shown(corpus_pairs.shown(row))
 
 
 def _words(report: object) -> str:

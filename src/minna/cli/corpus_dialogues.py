@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
+from minna.cli.corpus_options import counts, first_line, given_options, refuse_others
 from minna.cli.output import emit
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ _TAKES: Final = {
     "keywords": ("path", "limit"),
 }
 _OWN: Final = {"dialogues": "unanswered=keep", "keywords": "compared=0.5 seed=1"}
-_ALWAYS: Final = frozenset({"source", "overrides", "out", "as_json"})
-_OPTIONS: Final = {"path": "--from", "against": "--decontaminate"}
 
 
 def build(
@@ -32,8 +31,8 @@ def build(
     from minna.errors import UsageError
     from minna.settings import checked, with_overrides
 
-    given = _given(ctx)
-    _refuse_others(given, source)
+    given = given_options(ctx)
+    refuse_others(given, source, takes=_TAKES[source], own=_OWN[source])
     values = with_overrides({"source": source} | given, overrides, example=_OWN[source])
     if "path" not in values:
         raise UsageError(
@@ -45,46 +44,12 @@ def build(
     emit(asdict(report) | {"path": report.path.as_posix()}, as_json=as_json, text=_words(report))
 
 
-def _given(ctx: typer.Context) -> dict[str, Any]:
-    """Options that stand on the command line: the defaults are those of text."""
-    found: dict[str, Any] = {}
-    for name, value in ctx.params.items():
-        origin = ctx.get_parameter_source(name)
-        if name not in _ALWAYS and origin is not None and origin.name != "DEFAULT":
-            found[name] = value
-    return found
-
-
-def _refuse_others(given: dict[str, Any], source: str) -> None:
-    """A setting that is ignored would be believed to have worked."""
-    from minna.errors import UsageError
-
-    def option(name: str) -> str:
-        return _OPTIONS.get(name, f"--{name}")
-
-    wrong = sorted(option(name) for name in given if name not in _TAKES[source])
-    if wrong:
-        takes = ", ".join(option(name) for name in _TAKES[source])
-        raise UsageError(
-            f"{', '.join(wrong)} does not apply to the source {source} (it takes {takes}, and "
-            f"settings such as {_OWN[source]})",
-            remedy=f"leave {', '.join(wrong)} out",
-        )
-
-
 def _words(report: DialogueReport) -> str:
-    from minna.units import format_bytes, format_seconds
+    from minna.units import format_bytes
 
-    def counts(numbers: dict[str, int]) -> str:
-        return ", ".join(f"{name} {count}" for name, count in numbers.items())
-
-    first = {
-        "built": f"built {report.path} in {format_seconds(report.wall_seconds)}",
-        "unchanged": f"{report.path} is already there, from the same data and settings: not built",
-    }[report.state]
     return "\n".join(
         [
-            first,
+            first_line(report.path, state=report.state, wall_seconds=report.wall_seconds),
             f"  dialogues {report.kept} of {report.read} ({counts(report.splits)})",
             f"  compared  {report.rejected} with a worse answer",
             *([f"  prompts   {report.unanswered} wait for an answer"] * bool(report.unanswered)),

@@ -1,4 +1,4 @@
-"""`minna corpus join`: a corpus with a side-car's texts in the place of its own."""
+"""`minna corpus join`: a corpus with a side-car's texts in the place of its own, or beside."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ if TYPE_CHECKING:
 
 
 def join(
-    corpus: Annotated[Path, typer.Argument(help="A corpus of dialogues or documents.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus of dialogues, documents or pictures.")],
     *,
     sidecar: Annotated[
-        Path, typer.Option("--sidecar", help="Its translations, by `minna label translate`.")
+        Path,
+        typer.Option(
+            "--sidecar", help="Its translations or captions, by `minna label translate` or caption."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Where the joined corpus goes.")],
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Of each generated caption, beside those there (1)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write CORPUS anew with the translations that were kept; ids, groups and splits stay.
+
+    Generated captions of pictures stand beside those that are there.
 
     Example: minna corpus join build/hh --sidecar build/hh-ja --out build/hh-corpus-ja
     """
@@ -30,7 +39,7 @@ def join(
 
     from minna.corpus.sidecar import join as join_corpus
 
-    report = join_corpus(corpus, sidecar=sidecar, out=out)
+    report = join_corpus(corpus, sidecar=sidecar, out=out, weight=weight)
     emit(asdict(report) | {"path": report.path.as_posix()}, as_json=as_json, text=_words(report))
 
 

@@ -1,4 +1,4 @@
-"""`minna label translate`: side-cars for a corpus."""
+"""`minna label translate`, `caption`, `clip-score` and `kmeans`: side-cars for a corpus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from minna.cli.label_caption import caption
+from minna.cli.label_clip_score import clip_score
+from minna.cli.label_kmeans import kmeans
 from minna.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Label a corpus, as a side-car beside it.", no_args_is_help=True, rich_markup_mode=None
 )
+app.command("caption")(caption)
+app.command("clip-score")(clip_score)
+app.command("kmeans")(kmeans)
 
 
 @app.callback()
@@ -30,7 +36,7 @@ def _labels() -> None:
 
 @app.command("translate")
 def translate(
-    corpus: Annotated[Path, typer.Argument(help="A corpus of dialogues or documents.")],
+    corpus: Annotated[Path, typer.Argument(help="A corpus of dialogues, documents or pictures.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Other settings, such as checks.ratio=[0.2,2].")
     ] = None,

@@ -6,8 +6,10 @@ import typer
 
 from minna.cli import (
     chat,
+    classify,
     corpus,
     duel,
+    embed,
     evaluate,
     generate,
     inspect,
@@ -17,14 +19,18 @@ from minna.cli import (
     plan,
     release,
     requests,
+    search,
     speedrun,
     tokenizer,
     train,
+    transcribe,
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Attach every verb to the program, in the order of the story."""
+    """Attach every verb to the program, in the order of the story, once in a process."""
+    if app.registered_commands:
+        return  # typer would build each verb as often as it was attached
     app.command("quickstart")(pipeline.quickstart)
     app.command("pipeline")(pipeline.pipeline)
     app.add_typer(corpus.app, name="corpus")
@@ -41,5 +47,9 @@ def register(app: typer.Typer) -> None:
     app.command("release")(release.release)
     app.command("generate")(generate.generate)
     app.command("chat")(chat.chat)
+    app.command("classify")(classify.classify)
+    app.command("search")(search.search)
+    app.command("embed")(embed.embed)
+    app.command("transcribe")(transcribe.transcribe)
     app.command("speedrun")(speedrun.speedrun)
     app.command("inspect")(inspect.inspect)

@@ -6,6 +6,9 @@ any Python string is made, which is where the time would go.
 A mixture has no files of its own: its components are read in place. Their training documents come
 interleaved, each component as often as it repeats, so that whoever stops early has seen all of them
 in proportion; documents for valid and test come once each, component after component.
+
+The text of a picture is its captions, a line each, that of a clip its transcript (clips without one
+are passed over): a tokenizer learns from a corpus of pictures or of speech as from any other.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from minna.errors import ArtifactError, UsageError, nearest
 
 _COMPUTE: Any = pc  # its functions are made when it is imported: no checker knows them
 _SPLITS = ("train", "valid", "test", "all")
+_TEXTS = ("captions", "transcript")  # what stands for text in corpora of pictures and of clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +157,44 @@ def file_batches(file: Path, *, split: str, columns: Sequence[str]) -> Iterator[
             f"{split!r} is not a split (known: {', '.join(_SPLITS)}){nearest(split, _SPLITS)}",
             remedy="name one of these",
         )
+    told = list(columns)
     try:
         with pq.ParquetFile(file) as parquet:
-            _refuse_unknown(columns, known=parquet.schema_arrow.names, file=file)
+            known = parquet.schema_arrow.names
+            text = "text" if "text" in known else next((c for c in _TEXTS if c in known), "text")
+            columns = [text if c == "text" else c for c in told]
+            _refuse_unknown(columns, known=known, file=file)
             wanted = list(dict.fromkeys([*columns, "split"]))
             for group in range(parquet.num_row_groups):
                 table = parquet.read_row_group(group, columns=wanted)
                 if split != "all":
                     table = table.filter(ds.field("split") == split)
+                if text == "transcript" and "text" in told:
+                    table = table.filter(ds.field(text) != "")
                 if table.num_rows:
-                    yield from table.select(list(columns)).combine_chunks().to_batches()
+                    for batch in table.select(columns).combine_chunks().to_batches():
+                        yield batch if columns == told else _as_text(batch, told)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(
             f"{file} cannot be read: {error}",
             remedy=f"look with: minna inspect {file.parent.parent}; then build the corpus again",
         ) from error
+
+
+def _as_text(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+    """A batch of pictures or clips whose column `text` is asked for."""
+    arrays = [
+        _lines(column) if name == "text" and pa.types.is_list(column.type) else column
+        for name, column in zip(names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _lines(captions: Any) -> Any:
+    ends = np.cumsum(np.asarray(_COMPUTE.list_value_length(captions)))
+    starts = pa.array(np.concatenate([[0], ends]), type=pa.int32())
+    texts = _COMPUTE.struct_field(captions.flatten(), "text")
+    return _COMPUTE.binary_join(pa.ListArray.from_arrays(starts, texts), "\n")
 
 
 def _refuse_unknown(columns: Sequence[str], *, known: list[str], file: Path) -> None:

@@ -7,6 +7,7 @@ groups and splits they had, so that what was held out stays held out in the othe
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from minna import artifact
-from minna.artifact import Draft, Manifest, Parent
+from minna.artifact import Draft
 from minna.artifact.files import write_text_atomically
 from minna.artifact.verify import verify
 from minna.console import say
@@ -23,12 +24,19 @@ from minna.corpus.dialogue_card import CardFacts
 from minna.corpus.dialogue_card import card as dialogue_card
 from minna.corpus.dialogue_corpus import holds_dialogues
 from minna.corpus.dialogue_rows import DIALOGUE_COLUMNS, Row, write_rows
+from minna.corpus.join_pairs import GENERATED, write_pictures
+from minna.corpus.pair_corpus import holds_pairs
 from minna.corpus.passes.write import COLUMNS
-from minna.corpus.sidecar_rows import JoinedRows, write_documents
-from minna.errors import ArtifactError, DataError, UsageError
+from minna.corpus.sidecar_rows import (
+    JoinedRows,
+    open_sidecar,
+    refuse_own_place,
+    write_documents,
+)
+from minna.errors import DataError, UsageError
 from minna.prompts import Turn
 
-_LABEL: Final = "translate"
+_LABELS: Final = {"translate": "label translate", GENERATED: "label caption"}
 _SPLITS: Final = ("train", "valid", "test")
 _DIALOGUE_KEYS: Final = tuple(name for name in DIALOGUE_COLUMNS if name not in Row._fields[5:])
 _DOCUMENT_KEYS: Final = tuple(name for name in COLUMNS if name not in ("language", "text"))
@@ -44,7 +52,7 @@ class JoinReport:
     Attributes:
         path: the corpus.
         state: built, or unchanged (nothing to do).
-        unit: dialogues or documents.
+        unit: dialogues, documents or pictures.
         read: rows of the corpus.
         kept: of them, those the side-car keeps.
         dropped: reason -> rows.
@@ -64,23 +72,38 @@ class JoinReport:
     wall_seconds: float
 
 
-def join(corpus: Path, *, sidecar: Path, out: Path) -> JoinReport:
-    """Write the corpus that a side-car of translations makes of `corpus`, or do nothing.
+def join(corpus: Path, *, sidecar: Path, out: Path, weight: float | None = None) -> JoinReport:
+    """Write the corpus that a side-car makes of `corpus`, or do nothing.
+
+    Translations stand in the place of what was translated; generated captions beside those there.
+
+    Args:
+        corpus: the corpus.
+        sidecar: translations, or generated captions, of it.
+        out: where the joined corpus goes.
+        weight: of each generated caption, beside those there; None is 1.
 
     Raises:
         ArtifactError: no corpus or no side-car, a damaged one, or one of another corpus.
-        UsageError: a side-car of another label, or `out` is where the corpus or side-car lies.
+        UsageError: a side-car of another label, a weight for translations, or `out` is where the
+            corpus or side-car lies.
         DataError: the side-car keeps no row.
     """
-    _refuse_own_place((corpus, sidecar), out)
-    parents = [
-        artifact.parent_of(corpus, role="corpus", kind="corpus"),
-        artifact.parent_of(sidecar, role="sidecar", kind="sidecar"),
-    ]
-    manifest = artifact.read_manifest(sidecar, kind="sidecar")
-    _refuse_other(manifest, parents, sidecar=sidecar)
-    unit = "dialogues" if holds_dialogues(corpus) else "documents"
-    settings: dict[str, Any] = {"source": "join", "label": _LABEL, "version": _VERSION}
+    refuse_own_place((corpus, sidecar), out)
+    manifest, parents = open_sidecar(
+        corpus, sidecar, labels=_LABELS, used="translations and generated captions are joined"
+    )
+    label = str(manifest.settings["label"])
+    unit = unit_of(corpus)
+    settings: dict[str, Any] = {"source": "join", "label": label, "version": _VERSION}
+    if label == GENERATED:
+        settings["weight"] = _weight(weight)
+    elif weight is not None:
+        raise UsageError(
+            f"--weight {weight:g} is that of generated captions, and {sidecar} holds translations, "
+            "which take the place and the weight of what was translated",
+            remedy="leave --weight out",
+        )
     if not artifact.unchanged(
         out, key=artifact.key_of("corpus", settings=settings, parents=parents)
     ):
@@ -91,6 +114,8 @@ def join(corpus: Path, *, sidecar: Path, out: Path) -> JoinReport:
             joined = JoinedRows(corpus, sidecar)
             if unit == "dialogues":
                 _write_dialogues(draft, joined)
+            elif unit == "pictures":
+                write_pictures(draft, joined, settings=settings)
             else:
                 _write_documents(draft, joined, language=str(manifest.settings["target"]))
         return _report(out, unit, state="built")
@@ -98,32 +123,26 @@ def join(corpus: Path, *, sidecar: Path, out: Path) -> JoinReport:
     return _report(out, unit, state="unchanged")
 
 
-def _refuse_own_place(inputs: tuple[Path, ...], out: Path) -> None:
-    place = out.resolve()
-    for path in inputs:
-        own = path.resolve()
-        if place.is_relative_to(own) or own.is_relative_to(place):
-            raise UsageError(
-                f"--out {out} is where {path} lies, which is read",
-                remedy="choose an --out beside it",
-            )
-
-
-def _refuse_other(manifest: Manifest, parents: list[Parent], *, sidecar: Path) -> None:
-    label: Any = manifest.settings.get("label")
-    if label != _LABEL:
+def _weight(weight: float | None) -> float:
+    if weight is None:
+        return 1.0
+    if not 0 < weight < math.inf:
         raise UsageError(
-            f"{sidecar} holds labels of kind {label!r}, and translations are joined",
-            remedy="give a side-car that `minna label translate` wrote",
+            f"--weight {weight:g} is how often a generated caption is drawn, and must be above 0",
+            remedy="give 1 for as often as a caption that is there",
         )
-    own = manifest.parent("corpus")
-    if own.sha256 != parents[0].sha256:
-        raise ArtifactError(
-            f"{sidecar} was made of another corpus ({own.path}, {own.sha256[:12]}) than "
-            f"{parents[0].path} ({parents[0].sha256[:12]})",
-            remedy="give that corpus, or make the side-car again: what is translated is kept, so "
-            "only new texts are asked for",
-        )
+    return weight
+
+
+def unit_of(corpus: Path) -> str:
+    """What a corpus holds: documents, dialogues or pictures.
+
+    Raises:
+        ArtifactError: not a corpus.
+    """
+    if holds_dialogues(corpus):
+        return "dialogues"
+    return "pictures" if holds_pairs(corpus) else "documents"
 
 
 def _write_dialogues(draft: Draft, joined: JoinedRows) -> None:
@@ -236,7 +255,7 @@ def _report(path: Path, unit: str, *, state: Literal["built", "unchanged"]) -> J
         state=state,
         unit=unit,
         read=count["read"],
-        kept=count[unit],
+        kept=count["pairs" if unit == "pictures" else unit],
         dropped={
             name.removeprefix("dropped_"): value
             for name, value in count.items()

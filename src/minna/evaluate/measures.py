@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from minna.errors import UsageError
 from minna.evaluate.items import Item
 from minna.evaluate.records import Mode
+from minna.evaluate.speech_measures import RATES, rows_of
 from minna.evaluate.task import Chosen, TaskKind
 from minna.metrics.answers import (
     INVALID,
@@ -205,6 +206,13 @@ def _language(items: Sequence[Item]) -> Any:
     return target_language([item.golds[0] for item in items])
 
 
+def _error_rate(rate: str) -> Measure:
+    def rows(items: Sequence[Item]) -> Floats:
+        return rows_of(rate, [item.golds[0] for item in items], [item.text for item in items])
+
+    return Measure(rows=rows, statistic=mean_of_sums, per_item=False)
+
+
 def _made_of_words(_: Sequence[Item]) -> str:
     return word_source()
 
@@ -246,4 +254,5 @@ _GENERATE = {
         unit="points",
         scale=1.0,
     ),
+    **{rate: _error_rate(rate) for rate in RATES},
 }

@@ -12,24 +12,22 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from minna import artifact, prompts
 from minna.artifact.files import write_text_atomically
-from minna.artifact.tensors import save_tensors
 from minna.artifact.terms import fingerprint, kept_terms
 from minna.artifact.verify import verify
 from minna.console import say
 from minna.errors import ArtifactError, UsageError
 from minna.export.chat import write_chat_template
+from minna.export.dual import fill_dual, write_dual
+from minna.export.files import ExportSettings, as_json, write_weights
 from minna.export.reward import reward_config, reward_weights
 from minna.models import Decoder, find_family
 from minna.models.adapters import adapt, as_peft, merge, write_peft
+from minna.models.dual import DualEncoder
 from minna.models.encoder import Encoder
 from minna.models.scorer import Scorer
 from minna.recipe import Recipe, load
@@ -39,27 +37,7 @@ from minna.tokenizer.adopt import FILES
 from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.train.state import read_model
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class ExportSettings:
-    """Settings of an export.
-
-    Attributes:
-        dtype: of the weights on disk; training keeps fp32 masters, so any is exact or rounded once.
-        shard_bytes: largest weights file.
-        adapter: of a run of adapters, write these alone, as the folder that peft loads beside the
-            base; else they are added to the base's weights, and a whole model is written.
-        temperature, top_p, repetition_penalty: advised sampling, written to generation_config.json.
-    """
-
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    shard_bytes: int = Field(default=5_000_000_000, ge=1_000_000)
-    adapter: bool = False
-    temperature: float = Field(default=0.7, gt=0)
-    top_p: float = Field(default=0.9, gt=0, le=1)
-    repetition_penalty: float = Field(default=1.0, gt=0)
+Trained = Decoder | Encoder | DualEncoder
 
 
 def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
@@ -89,9 +67,11 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
         else:
             whole = _merged(model, recipe, words=words)
             parameters = sum(p.numel() for p in whole.parameters())
-            write_model(
-                draft.path, whole, family=recipe.model.family, words=words, settings=settings
-            )
+            if isinstance(whole, DualEncoder):
+                write_dual(draft.path, whole, words=words, settings=settings)
+            else:
+                family = recipe.model.family
+                write_model(draft.path, whole, family=family, words=words, settings=settings)
         for name in FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, draft.path / name)
@@ -105,7 +85,7 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     return out
 
 
-def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decoder | Encoder:
+def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Trained:
     """Put the model of a (verified) checkpoint together; of adapters, on the weights they sit on.
 
     Raises:
@@ -113,6 +93,9 @@ def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Decode
     """
     model = kind_of(recipe).model(recipe, words.vocab_size)
     weights = read_model(checkpoint)
+    if isinstance(model, DualEncoder):
+        fill_dual(model, weights, recipe, run=checkpoint.parents[1])
+        return model
     if not recipe.adapter.used:
         model.load_state_dict(weights)
         return model
@@ -151,7 +134,7 @@ def _refuse_other_base(base: Path, *, run: Path) -> None:
         )
 
 
-def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: AnyTokenizer) -> Decoder | Encoder:
+def _merged(model: Trained, recipe: Recipe, *, words: AnyTokenizer) -> Trained:
     if not recipe.adapter.used:
         return model
     with torch.device("meta"):
@@ -163,7 +146,7 @@ def _merged(model: Decoder | Encoder, recipe: Recipe, *, words: AnyTokenizer) ->
     return whole
 
 
-def _write_adapter(out: Path, model: Decoder | Encoder, recipe: Recipe) -> int:
+def _write_adapter(out: Path, model: Trained, recipe: Recipe) -> int:
     """Write adapter_config.json and adapter_model.safetensors; return how many numbers learned.
 
     Raises:
@@ -223,7 +206,7 @@ def write_model(
         if isinstance(model, Scorer)
         else record.to_disk(model.state_dict(), model.config)
     )
-    _write_weights(out, disk, settings)
+    write_weights(out, disk, settings)
     ids = {
         "bos_token_id": words.bos_id,
         "eos_token_id": words.eos_id,
@@ -240,7 +223,7 @@ def write_model(
     if isinstance(model, Scorer):
         content |= reward_config(model, family=family, pad=words.pad_id, eos=words.eos_id)
     if record.objective != "causal_lm" or isinstance(model, Scorer):  # nothing is generated
-        write_text_atomically(out / "config.json", _json(content))
+        write_text_atomically(out / "config.json", as_json(content))
         return
     content["use_cache"] = True
     advised = {
@@ -250,23 +233,5 @@ def write_model(
         "top_p": settings.top_p,
         "repetition_penalty": settings.repetition_penalty,
     }
-    write_text_atomically(out / "config.json", _json(content))
-    write_text_atomically(out / "generation_config.json", _json(advised))
-
-
-def _write_weights(out: Path, disk: dict[str, Tensor], settings: ExportSettings) -> None:
-    """Write model.safetensors, or numbered shards with an index above `shard_bytes`."""
-    from huggingface_hub import split_torch_state_dict_into_shards
-
-    disk = {name: tensor.to(_DTYPES[settings.dtype]).contiguous() for name, tensor in disk.items()}
-    plan = split_torch_state_dict_into_shards(disk, max_shard_size=settings.shard_bytes)
-    for name, tensors in plan.filename_to_tensors.items():
-        # transformers refuses a file whose metadata does not say which framework wrote it
-        save_tensors({t: disk[t] for t in tensors}, out / name, metadata={"format": "pt"})
-    if plan.is_sharded:
-        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        write_text_atomically(out / "model.safetensors.index.json", _json(index))
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    write_text_atomically(out / "config.json", as_json(content))
+    write_text_atomically(out / "generation_config.json", as_json(advised))

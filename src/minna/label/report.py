@@ -16,7 +16,7 @@ class TranslateReport:
     Attributes:
         path: the side-car.
         state: made, or unchanged (nothing to do).
-        unit: dialogues or documents.
+        unit: dialogues, documents or pictures.
         read, kept: of them.
         dropped: reason -> of them.
         texts: of all rows.

@@ -1,7 +1,8 @@
 """Rows of a corpus as texts to translate, and rows of the side-car that comes of them.
 
 A dialogue is kept or dropped whole: an answer in Japanese to a question in English, or two answers
-of which one was lost, would teach the wrong thing.
+of which one was lost, would teach the wrong thing. A picture loses the captions that are dropped,
+and stays as long as one of them is kept.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from minna.corpus.components import read_mixture
-from minna.corpus.dialogue_corpus import holds_dialogues
 from minna.corpus.dialogue_rows import TURN
 from minna.corpus.read import part_batches, parts
+from minna.corpus.sidecar import unit_of
 from minna.errors import UsageError
 from minna.label.checks import Verdict
 
@@ -27,19 +28,31 @@ DIALOGUES: Final = pa.schema(
 """Columns of the side-car of a corpus of dialogues."""
 DOCUMENTS: Final = pa.schema([("id", _STRINGS), ("text", _STRINGS), *_VERDICT])
 """Columns of the side-car of a corpus of documents."""
+_CAPTION: Final = pa.struct([("text", _STRINGS), ("reason", _STRINGS), ("detail", _STRINGS)])
+PICTURES: Final = pa.schema([("id", _STRINGS), ("captions", pa.list_(_CAPTION)), *_VERDICT])
+"""Columns of the side-car of a corpus of pictures: a translation for each caption."""
+_OF: Final = {
+    "dialogues": (DIALOGUES, ("id", "turns", "rejected")),
+    "documents": (DOCUMENTS, ("id", "text")),
+    "pictures": (PICTURES, ("id", "captions")),
+}
+"""What a corpus holds -> the side-car's columns, and those that are read."""
 
 
 class Source(NamedTuple):
     """A row of a corpus.
 
     Attributes:
-        roles: of the turns; () of a document.
-        texts: a document's text, or the turns' and the rejected answer, if there is one.
+        roles: of the turns; () of a document or a picture.
+        texts: a document's text, a picture's captions, or the turns' and the rejected answer, if
+            there is one.
+        shows: whether it is a picture.
     """
 
     id: str
     roles: tuple[str, ...]
     texts: tuple[str, ...]
+    shows: bool = False
 
     @property
     def is_compared(self) -> bool:
@@ -67,16 +80,14 @@ class Corpus:
                 f"{path} is a mixture, which has no texts of its own",
                 remedy="translate its components one by one, then mix the results",
             )
-        self.holds_dialogues = holds_dialogues(path)
-        self.unit = "dialogues" if self.holds_dialogues else "documents"
-        self.schema = DIALOGUES if self.holds_dialogues else DOCUMENTS
+        self.unit = unit_of(path)
+        self.schema, self._columns = _OF[self.unit]
         self._path = path
 
     def files(self) -> Iterator[tuple[int, Iterator[list[Source]]]]:
         """The number of each data file, and its rows, one row group at a time."""
-        columns = ("id", "turns", "rejected") if self.holds_dialogues else ("id", "text")
         for part in parts(self._path):
-            batches = part_batches(part, split="all", columns=columns)
+            batches = part_batches(part, split="all", columns=self._columns)
             yield part.number, (list(map(_source, batch.to_pylist())) for batch in batches)
 
     def texts(self) -> Iterator[str]:
@@ -88,6 +99,9 @@ class Corpus:
 
 
 def _source(row: dict[str, Any]) -> Source:
+    if "captions" in row:
+        captions: list[dict[str, str]] = row["captions"]
+        return Source(row["id"], (), tuple(one["text"] for one in captions), shows=True)
     if "turns" not in row:
         return Source(row["id"], (), (row["text"],))
     turns: list[dict[str, str]] = row["turns"]
@@ -103,6 +117,8 @@ def judged_row(
     row: Source, translations: Sequence[str], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """A row of the side-car; what is wrong with its first bad text is what is wrong with it."""
+    if row.shows:
+        return _judged_picture(row, translations, verdicts)
     wrong = next((number for number, verdict in enumerate(verdicts) if verdict.reason), None)
     reason = detail = ""
     if wrong is not None:
@@ -118,3 +134,22 @@ def judged_row(
     ]
     rejected = translations[-1] if row.is_compared else ""
     return {"id": row.id, "turns": turns, "rejected": rejected} | judged
+
+
+def _judged_picture(
+    row: Source, translations: Sequence[str], verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """A row of the side-car of pictures: what is wrong with the first caption, if all are wrong."""
+    captions = [
+        {"text": text, "reason": verdict.reason, "detail": verdict.detail}
+        for text, verdict in zip(translations, verdicts, strict=True)
+    ]
+    kept = any(not verdict.reason for verdict in verdicts)
+    first = Verdict() if kept else next(iter(verdicts), Verdict("no_caption", "there is none"))
+    return {
+        "id": row.id,
+        "captions": captions,
+        "kept": kept,
+        "reason": first.reason,
+        "detail": first.detail,
+    }

@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from minna.errors import ArtifactError, MissingExtraError, UsageError
+from minna.errors import MissingExtraError, UsageError
+from minna.label.hub_model import DTYPES, FAILURES, open_hub_model, unreadable
 from minna.label.pieces import Piece, cut
 from minna.label.settings import Direction
 from minna.label.translator import Refusal, licence_of_folder, parent_of_folder
 from minna.label.wording import Wording
-from minna.runtime.load import Device, Dtype, choose_device, choose_dtype
+from minna.runtime.load import Device, Dtype, choose_device
 
 USUAL_WORDING: Final = "bare"
 _BATCH_TOKENS: Final = {"cpu": 2048, "cuda": 32768, "mps": 8192}
@@ -28,8 +29,7 @@ _ROOM: Final = 32
 _SHARE: Final = 3
 _UNLIMITED: Final = 1024  # of a model with relative positions (T5)
 _LIMITS: Final = ("max_position_embeddings", "n_positions")
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_FAILURES = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+_WHAT: Final = "a translation model"
 
 
 class _Opened(NamedTuple):
@@ -77,7 +77,7 @@ class Seq2SeqTranslator:
         device: Device = "auto",
         dtype: Dtype = "auto",
     ) -> None:
-        if dtype not in ("auto", *_DTYPES):
+        if dtype not in ("auto", *DTYPES):
             raise UsageError(
                 f"a translation model has no {dtype} weights", remedy="use --dtype fp32 or bf16"
             )
@@ -204,13 +204,15 @@ class Seq2SeqTranslator:
         except ImportError as error:
             raise MissingExtraError("transformers", extra="transformers") from error
         device = choose_device(self._device)
-        model = _open(self._path, device=device, dtype=self._dtype)
+        model = open_hub_model(
+            self._path, "AutoModelForSeq2SeqLM", device=device, dtype=self._dtype, what=_WHAT
+        )
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 self._path, local_files_only=True, trust_remote_code=False
             )
-        except _FAILURES as error:
-            raise _unreadable(self._path, error) from error
+        except FAILURES as error:
+            raise unreadable(self._path, error, what=_WHAT) from error
         code = self._wording.codes.get(self._direction.source)
         if code:
             tokenizer.src_lang = code
@@ -242,42 +244,3 @@ def _together(pieces: Sequence[Piece], found: Mapping[str, str | Refusal]) -> st
         if isinstance(part, Refusal):
             return part
     return "".join(map(str, parts)).strip()
-
-
-def _open(path: Path, *, device: torch.device, dtype: Dtype) -> Any:
-    """Load the model, and refuse weights that transformers would draw at random."""
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM
-
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(path, **local)
-        kind = _DTYPES.get(dtype)
-        if kind is None:
-            with torch.device("meta"):
-                size = AutoModelForSeq2SeqLM.from_config(config).num_parameters()
-            kind = choose_dtype(device, parameters=size)
-        opened: Any = AutoModelForSeq2SeqLM.from_pretrained(
-            path, config=config, dtype=kind, use_safetensors=True, output_loading_info=True, **local
-        )
-    except _FAILURES as error:
-        raise _unreadable(path, error) from error
-    model, report = opened
-    wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-    if wrong:
-        raise ArtifactError(
-            f"{path}: {len(wrong)} weights are missing or of another shape than config.json says, "
-            f"the first is {wrong[0]}",
-            remedy="fetch the folder again; weights are never drawn at random here",
-        )
-    # only how many beams, and which tokens never: the lengths are ours
-    model.generation_config.max_length = None
-    return model.to(device).eval().requires_grad_(requires_grad=False)
-
-
-def _unreadable(path: Path, error: Exception) -> ArtifactError:
-    first = str(error).strip().split("\n", maxsplit=1)[0]
-    return ArtifactError(
-        f"transformers cannot open {path} as a translation model: {first}",
-        remedy="give a whole folder with model.safetensors, of an encoder-decoder that "
-        "transformers itself knows (code that comes with a model is never run)",
-    )

@@ -40,10 +40,10 @@ def translate(
     settings: TranslateSettings | None = None,
     cache: Path | None = None,
 ) -> TranslateReport:
-    """Translate a corpus of dialogues or documents; a side-car of the same is left as it is.
+    """Translate a corpus; a side-car of the same is left as it is.
 
     Args:
-        corpus: the corpus.
+        corpus: of dialogues, documents or pictures.
         out: the side-car directory.
         translator: who translates.
         back: who translates back, for the round trip.

@@ -42,6 +42,7 @@ class _Counted:
 
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter[str])
+    captions: Counter[str] = field(default_factory=Counter[str])
     texts: int = 0
     plain: int = 0
     chrf: list[float] = field(default_factory=lambda: [0.0, 0.0])
@@ -114,6 +115,8 @@ class Work:
                         )
                     counted.rows += len(rows)
                     counted.dropped.update(row["reason"] for row in rows if row["reason"])
+                    captions = (one for row in rows for one in row.get("captions", ()))
+                    counted.captions.update(one["reason"] for one in captions if one["reason"])
                     out.write_table(pa.Table.from_pylist(rows, schema=schema))
         self._count(draft, counted)
 
@@ -123,6 +126,8 @@ class Work:
         draft.count("kept", counted.rows - counted.dropped.total(), unit)
         for reason, number in counted.dropped.most_common():
             draft.count(f"dropped_{reason}", number, unit)
+        for reason, number in counted.captions.most_common():
+            draft.count(f"captions_dropped_{reason}", number, "captions")
         draft.count("texts", counted.texts, "texts")
         draft.count("texts_without_words", counted.plain, "texts, left as they are")
         draft.count("asked", self._asked, "distinct texts, by the run that finished")

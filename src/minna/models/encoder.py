@@ -6,12 +6,16 @@ is six times less of its largest product). transformers' RobertaForMaskedLM give
 the same weights (tests/models/test_encoder.py).
 
 Positions are 0 .. S - 1 of a table of `position_rows`, as rinna trained: transformers counts from
-padding + 1 unless it is given them.
+padding + 1 unless it is given them. Rows of a masked-LM batch are full; captions are not, so a
+forward pass may be told their lengths. A text tower has no head: weights that nothing learns would
+still be counted, sharded and saved.
 
 Shape letters: B rows, S tokens of a row, N positions, H heads, D width, V vocabulary.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +26,7 @@ from torch import Tensor, nn
 from minna.errors import UsageError
 from minna.models import checkpointing
 from minna.models.checkpointing import Checkpointing
+from minna.models.unpadded import Unpadded, seen
 
 MASKED_SHARE = 0.15
 """Of the tokens of a row, what passes the head in training."""
@@ -75,56 +80,90 @@ class EncoderLayer(nn.Module):
         self.down = nn.Linear(config.ffn, config.width)
         self.mlp_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
 
-    def forward(self, x_BSD: Tensor, keep: Checkpointing) -> Tensor:
-        """Return the next hidden states [B, S, D]."""
-        return checkpointing.run(keep, self._add, x_BSD)
+    def forward(self, x: Tensor, keep: Checkpointing, rows: Unpadded | Tensor | None) -> Tensor:
+        """Return the next hidden states.
 
-    def _add(self, x_BSD: Tensor) -> Tensor:
+        Args:
+            x: [B, S, D], or without padding [T, D].
+            keep: for the backward pass.
+            rows: where the tokens of [T, D] lie; of [B, S, D] which are seen, [B, S], or None: all.
+        """
+        return checkpointing.run(keep, self._add, x, rows)
+
+    def _add(self, x: Tensor, rows: Unpadded | Tensor | None) -> Tensor:
+        drop = self.config.dropout if self.training else 0.0
+        added = self.out(self._attended(self.qkv(x), rows, drop=drop))
+        x = self.attention_norm(x + F.dropout(added, drop))
+        added = self.down(F.gelu(self.up(x)))
+        return self.mlp_norm(x + F.dropout(added, drop))
+
+    def _attended(self, qkv: Tensor, rows: Unpadded | Tensor | None, *, drop: float) -> Tensor:
+        """What each token takes from the others: [B, S, D] or [T, D], as it came."""
         config = self.config
-        B, S, D = x_BSD.shape
-        drop = config.dropout if self.training else 0.0
-        heads = self.qkv(x_BSD).view(B, S, 3, config.heads, config.head_width)
+        heads = rows.spread(qkv) if isinstance(rows, Unpadded) else qkv
+        heads = heads.unflatten(2, (3, config.heads, config.head_width))
         q, k, v = (part.transpose(1, 2) for part in heads.unbind(2))
-        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=drop)
-        added = self.out(attended.transpose(1, 2).reshape(B, S, D))
-        x_BSD = self.attention_norm(x_BSD + F.dropout(added, drop))
-        added = self.down(F.gelu(self.up(x_BSD)))
-        return self.mlp_norm(x_BSD + F.dropout(added, drop))
+        if isinstance(rows, Unpadded):
+            attended = rows.attend(q, k, v, dropout=drop)
+            return rows.laid(attended.transpose(1, 2)).flatten(1)
+        mask = None if rows is None else rows[:, None, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
+        return attended.transpose(1, 2).flatten(2)
 
 
 class Encoder(nn.Module):
-    """The encoder and its head, whose last matrix is the embedding's."""
+    """The encoder and its head, whose last matrix is the embedding's.
+
+    Args:
+        config: its shape.
+        head: "words" for masked-word prediction, "none" for the text tower of a dual encoder.
+    """
 
     attention_kind = "fused"  # both ways; our kernel and flex's masks are causal
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, *, head: Literal["words", "none"] = "words") -> None:
         super().__init__()
         self.config = config
+        self.head: Literal["words", "none"] = head
         self.checkpointing: Checkpointing = "none"
         self.embed = nn.Embedding(config.vocab, config.width)
         self.positions = nn.Embedding(config.position_rows, config.width)
         self.types = nn.Embedding(config.types, config.width)
         self.embed_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
-        self.transform = nn.Linear(config.width, config.width)
-        self.transform_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.head_bias = nn.Parameter(torch.zeros(config.vocab))
+        if head == "words":
+            self.transform = nn.Linear(config.width, config.width)
+            self.transform_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+            self.head_bias = nn.Parameter(torch.zeros(config.vocab))
 
     @property
     def head_weight(self) -> Tensor:
         """The head's last matrix [V, D]."""
         return self.embed.weight
 
-    def forward(self, tokens_BS: Tensor) -> Tensor:
-        """Return the last hidden states [B, S, D] of rows without padding."""
+    def forward(self, tokens_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Return the last hidden states [B, S, D].
+
+        Args:
+            tokens_BS: ids, int64.
+            lengths_B: tokens of each row, at least 1; what lies behind is not attended to, and its
+                own hidden states mean nothing. None: rows without padding.
+        """
         config = self.config
-        places = torch.arange(tokens_BS.shape[1], device=tokens_BS.device)
-        x_BSD = self.embed(tokens_BS) + self.positions(places) + self.types.weight[0]
-        x_BSD = F.dropout(self.embed_norm(x_BSD), config.dropout, self.training)
+        S = tokens_BS.shape[1]
+        places = torch.arange(S, device=tokens_BS.device)
+        rows: Unpadded | Tensor | None = None
+        if lengths_B is not None:
+            on_cpu = tokens_BS.device.type == "cpu"
+            rows = (Unpadded if on_cpu else seen)(lengths_B, row_tokens=S)
+        x = self.embed(tokens_BS) + self.positions(places) + self.types.weight[0]
+        if isinstance(rows, Unpadded):
+            x = rows.laid(x)
+        x = F.dropout(self.embed_norm(x), config.dropout, self.training)
         keep = self.checkpointing if self.training else "none"
         for layer in self.layers:
-            x_BSD = layer(x_BSD, keep)
-        return x_BSD
+            x = layer(x, keep, rows)
+        return rows.spread(x) if isinstance(rows, Unpadded) else x
 
     def before_head(self, hidden_ND: Tensor) -> Tensor:
         """Return what the last matrix is multiplied with [N, D]."""
@@ -152,6 +191,8 @@ class Encoder(nn.Module):
         Attention sees whole rows (twice a causal one's), and the head `MASKED_SHARE` of them.
         """
         weights = sum(p.numel() for p in self.layers.parameters() if p.ndim > 1)
-        head = self.head_weight.numel() + self.transform.weight.numel()
+        head = 0
+        if self.head == "words":
+            head = self.head_weight.numel() + self.transform.weight.numel()
         attention = 12 * self.config.layers * self.config.width * row_tokens
         return 6 * weights + int(6 * head * MASKED_SHARE) + attention

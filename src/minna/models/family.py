@@ -17,8 +17,11 @@ from torch import Tensor
 
 from minna.errors import UsageError, nearest
 from minna.models.decoder import Decoder, DecoderConfig, RotaryBands
+from minna.models.dual import DualConfig, DualEncoder
 from minna.models.encoder import Encoder, EncoderConfig
-from minna.models.weights import gpt2, gpt_neox, llama, qwen, qwen2, qwen3, roberta
+from minna.models.pictures.shapes import TowerName, fresh_tower, seeing
+from minna.models.pictures.towers import ImageTower
+from minna.models.weights import dual, gpt2, gpt_neox, llama, qwen, qwen2, qwen3, roberta
 
 _FORBID = ConfigDict(extra="forbid")
 Size = Annotated[int, Field(gt=0)]
@@ -337,9 +340,80 @@ class RobertaShape:
         )
 
 
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class DualShape:
+    """A dual encoder: the shape of its text tower (RoBERTa's), and how both towers meet.
+
+    Attributes:
+        tower: shape of an image tower that nobody gives (`init.image`): "vit-b-16" is AugReg's
+            ViT-B/16, "lite0" EfficientNet-Lite0, "none" a text embedder's.
+        pixels: side of the pictures that the image tower sees; 0 is its own (a ViT has no other).
+        embed_width: of the shared space; 0 is the image tower's own width.
+        pooling, image_projection, centre: as `DualConfig` says.
+    """
+
+    family: Literal["dual"] = "dual"
+    layers: Size
+    width: Size
+    heads: Size
+    ffn: Size
+    context: Size = 77
+    position_rows: Size | None = None
+    types: Size = 2
+    vocab: Size | None = None
+    norm_eps: float = 1e-12
+    dropout: Share = 0.1
+    init_std: float = 0.02
+    tower: TowerName = "none"
+    pixels: int = Field(default=0, ge=0)
+    embed_width: int = Field(default=512, ge=0)
+    pooling: Literal["first", "mean"] = "first"
+    image_projection: Literal["linear", "none"] = "linear"
+    centre: Literal["off", "on"] = "off"
+
+    def text_tower(self, vocab: int) -> EncoderConfig:
+        """Return the text tower of this shape for a vocabulary."""
+        return EncoderConfig(
+            vocab=vocab,
+            context=self.context,
+            position_rows=self.position_rows or self.context + 2,
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            ffn=self.ffn,
+            types=self.types,
+            norm_eps=self.norm_eps,
+            dropout=self.dropout,
+            init_std=self.init_std,
+        )
+
+    def dual(
+        self, vocab: int, *, image: dict[str, Any], image_width: int, **scores: Any
+    ) -> DualConfig:
+        """Return the dual encoder of this shape.
+
+        Args:
+            vocab: words of the tokenizer.
+            image: config.json of the image tower; {} for a text embedder.
+            image_width: features of it.
+            scores: `scores`, and CLOOB's constants, as the objective says.
+        """
+        return DualConfig(
+            text=self.text_tower(vocab),
+            pooling=self.pooling,
+            image=image,
+            image_width=image_width,
+            width=self.embed_width or image_width or self.width,
+            image_projection=self.image_projection,
+            centre=self.centre,
+            **scores,
+        )
+
+
 DecoderShape = Gpt2Shape | GptNeoXShape | LlamaShape | QwenShape | Qwen2Shape | Qwen3Shape
-Shape = DecoderShape | RobertaShape
+Shape = DecoderShape | RobertaShape | DualShape
 ModelShape = Annotated[Shape, Field(discriminator="family")]
+Learns = Literal["causal_lm", "masked_lm", "contrastive"]
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -369,7 +443,7 @@ class Family:
     config_from_disk: Callable[[dict[str, Any]], Any]
     to_disk: Callable[[dict[str, Tensor], Any], dict[str, Tensor]]
     from_disk: Callable[[dict[str, Tensor], Any], Iterable[tuple[str, Tensor]]]
-    objective: Literal["causal_lm", "masked_lm"] = "causal_lm"
+    objective: Learns = "causal_lm"
     shard_units: str = r"^layers\.\d+$"
 
 
@@ -397,7 +471,7 @@ def _family(
     disk: _OnDisk,
     *,
     parts: dict[str, str] = _PARTS,
-    objective: Literal["causal_lm", "masked_lm"] = "causal_lm",
+    objective: Learns = "causal_lm",
 ) -> Family:
     return Family(
         name=name,
@@ -410,6 +484,10 @@ def _family(
         from_disk=disk.from_disk,
         objective=objective,
     )
+
+
+def _needs_towers(_tensors: dict[str, Tensor], _config: Any) -> Any:
+    raise AssertionError("which tensors an image tower has, it says itself: weights/dual.py")
 
 
 _EVERY = (
@@ -429,6 +507,24 @@ _EVERY = (
             "head": r"^(transform|transform_norm|head_bias)",
         },
         objective="masked_lm",
+    ),
+    Family(
+        name="dual",
+        model_type="",  # transformers has no class of it: config.json and names are rinna's
+        auto_class="",
+        parts={
+            "embed": r"^text\.(embed|positions|types|embed_norm)\.",
+            "layers": r"^text\.layers\.",
+            "text": r"^text",
+            "image": r"^image\.",
+            "head": r"^(text_projection|visual_projection|logit_)",
+        },
+        config_to_disk=dual.config_to_disk,
+        config_from_disk=dual.config_from_disk,
+        to_disk=_needs_towers,
+        from_disk=_needs_towers,
+        objective="contrastive",
+        shard_units=r"^text\.layers\.\d+$",
     ),
 )
 FAMILIES = {family.name: family for family in _EVERY}
@@ -453,8 +549,10 @@ def build(shape: DecoderShape, *, vocab: int) -> Decoder: ...
 @overload
 def build(shape: RobertaShape, *, vocab: int) -> Encoder: ...
 @overload
-def build(shape: Shape, *, vocab: int) -> Decoder | Encoder: ...
-def build(shape: Shape, *, vocab: int) -> Decoder | Encoder:
+def build(shape: DualShape, *, vocab: int) -> DualEncoder: ...
+@overload
+def build(shape: Shape, *, vocab: int) -> Decoder | Encoder | DualEncoder: ...
+def build(shape: Shape, *, vocab: int) -> Decoder | Encoder | DualEncoder:
     """Build the (uninitialised) model of a recipe's `[model]` section.
 
     Args:
@@ -470,10 +568,31 @@ def build(shape: Shape, *, vocab: int) -> Decoder | Encoder:
             f"model.vocab {size} is smaller than the tokenizer's {vocab}",
             remedy="leave model.vocab out, or give a number not below the tokenizer's",
         )
+    if isinstance(shape, DualShape):
+        return build_dual(shape, vocab=size, tower=fresh_tower(shape.tower))
     config = config_of(shape, vocab=size)
     return Encoder(config) if isinstance(config, EncoderConfig) else Decoder(config)
 
 
+def build_dual(
+    shape: DualShape, *, vocab: int, tower: ImageTower | None, **scores: Any
+) -> DualEncoder:
+    """Build the (uninitialised) dual encoder of a `[model]` section around its image tower.
+
+    Args:
+        shape: the section.
+        vocab: rows of the text tower's table.
+        tower: locked until somebody says that it learns; None for a text embedder.
+        scores: as `DualShape.dual` takes them.
+    """
+    if tower is None:
+        return DualEncoder(shape.dual(vocab, image={}, image_width=0, **scores))
+    tower = seeing(tower, pixels=shape.pixels).requires_grad_(requires_grad=False)
+    config = shape.dual(vocab, image=tower.config, image_width=tower.width, **scores)
+    return DualEncoder(config, image=tower)
+
+
 def config_of(shape: Shape, *, vocab: int) -> DecoderConfig | EncoderConfig:
-    """Return what a `[model]` section builds, for a vocabulary."""
+    """Return what a `[model]` section of one tower builds, for a vocabulary."""
+    assert not isinstance(shape, DualShape), "a dual encoder has two"
     return shape.encoder(vocab) if isinstance(shape, RobertaShape) else shape.decoder(vocab)

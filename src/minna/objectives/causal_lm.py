@@ -51,7 +51,7 @@ class CausalLM(nn.Module):
         """Count the targets, before any forward pass."""
         return {"next_token": int((batch["targets"] != IGNORE).sum())}
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, model: Decoder, batches: list[Batch]) -> list[Batch]:  # noqa: ARG002
         """Do nothing: every micro-batch stands alone."""
         return batches
 

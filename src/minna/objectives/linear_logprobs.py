@@ -31,7 +31,8 @@ class _LinearLogprobs(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VD.to(dtype)
-        keeps = any(ctx.needs_input_grad) and 4 * len(targets_N) * len(weight) <= _KEPT_BYTES
+        learns = any(ctx.needs_input_grad)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        keeps = learns and 4 * len(targets_N) * len(weight) <= _KEPT_BYTES
         chosen, entropy, total, kept = [], [], [], []
         for rows in _chunks(hidden_ND):
             logits = _logits(hidden_ND[rows].to(dtype), weight, temperature)

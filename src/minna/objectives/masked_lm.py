@@ -49,7 +49,7 @@ class MaskedLM(nn.Module):
         """Count the hidden words, before any forward pass."""
         return {"masked": int((batch["targets"] != IGNORE).sum())}
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, model: Encoder, batches: list[Batch]) -> list[Batch]:  # noqa: ARG002
         """Do nothing: every micro-batch stands alone."""
         return batches
 

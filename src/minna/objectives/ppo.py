@@ -130,7 +130,7 @@ class _Rollouts(nn.Module):
         """Count the tokens of answers, before any forward pass."""
         return dict.fromkeys(self.terms, int((batch["targets"] != IGNORE).sum()))
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, model: Decoder, batches: list[Batch]) -> list[Batch]:  # noqa: ARG002
         """Do nothing: advantages were settled over the whole rollout."""
         return batches
 

@@ -64,7 +64,7 @@ class _OfPairs(nn.Module):
         """Count the pairs, before any forward pass."""
         return dict.fromkeys(self.terms, len(batch["ends"]) // 2)
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, model: Decoder, batches: list[Batch]) -> list[Batch]:  # noqa: ARG002
         """Do nothing: every micro-batch stands alone."""
         return batches
 

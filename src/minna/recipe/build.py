@@ -14,15 +14,15 @@ from minna.errors import UsageError
 from minna.models import Decoder, find_family
 from minna.models.adapters import adapt, adapter_parameters, size_of
 from minna.models.attention import EXPLICIT_ATTENTION_TOKENS, AttentionKind
+from minna.models.dual import DualEncoder
 from minna.models.scorer import Scorer
 from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
 from minna.recipe.init import initialise
-from minna.recipe.kinds import Kind, Scene
+from minna.recipe.kinds import Scene
 from minna.recipe.schema import Recipe, check_step_tokens
 from minna.recipe.tuning import kind_of
-from minna.streams import TokenShards
-from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
+from minna.tokenizer.coder import training_tokenizer
 from minna.train.optim import Muon, make_optimisers
 from minna.train.parallel import place
 from minna.train.precision import Numerics
@@ -72,19 +72,19 @@ def build_parts(
         if isinstance(model, Scorer):  # what it judges by is no adapter, and learns
             model.score.requires_grad_(requires_grad=True)
             learned += ["score.weight", "held_out"]
-    objective = _objective(recipe, kind, model=model, words=words, accumulation=accumulation)
+    objective = kind.objective(recipe, model, words, ranks)
+    _refuse_parts(recipe, objective, accumulation=accumulation)
     if isinstance(model, Decoder):
         model.attention_kind = attention_kind(
             model, row_tokens=recipe.stream.row_tokens, numerics=numerics
         )
     model.checkpointing = recipe.train.checkpointing
-    shards = TokenShards(tokens, split="train")
     family = find_family(recipe.model.family)
     patterns = {family.parts.get(key, key): learns for key, learns in recipe.trainable.items()}
     frozen = set_trainable(model, patterns=patterns)
     # parts of one gathered layer must be of one type
     mixed = adapter.used and adapter.base != "fp32"
-    whole = mixed or recipe.stream.kind == "experience"
+    whole = mixed or recipe.stream.kind in ("experience", "pictures", "sentences")
     objective.to(torch.device(numerics.device))
     placement = place(
         model,
@@ -98,13 +98,14 @@ def build_parts(
     scene = Scene(
         recipe=recipe,
         tokens=tokens,
-        shards=shards,
         words=words,
         ranks=ranks,
         numerics=numerics,
         model=model,
         objective=objective,
     )
+    if isinstance(model, DualEncoder) and model.image is not None and model.image.locked:
+        learned = [name for name in model.state_dict() if not name.startswith("image.")]
     stream = kind.stream(scene)
     assert isinstance(objective, nn.Module), "objectives are modules"
     return Parts(
@@ -123,24 +124,20 @@ def build_parts(
         micro_batch_tokens=recipe.train.micro_batch_rows * recipe.stream.row_tokens * ranks.count,
         accumulation=accumulation,
         flops_per_token=flops,
-        quality=kind.quality(shards),
+        quality=kind.quality(tokens),
         told=kind.told,
         frozen=frozen,
         kept=learned,
     )
 
 
-def _objective(
-    recipe: Recipe, kind: Kind, *, model: nn.Module, words: AnyTokenizer, accumulation: int
-) -> Objective:
-    objective = kind.objective(recipe, model, words)
+def _refuse_parts(recipe: Recipe, objective: Objective, *, accumulation: int) -> None:
     if accumulation > 1 and not objective.splittable:
         raise UsageError(
             f"objective {recipe.objective.kind} needs the whole step in one batch, and "
             f"train.tokens_per_step asks for {accumulation} micro-batches",
             remedy="raise train.micro_batch_rows or lower train.tokens_per_step",
         )
-    return objective
 
 
 def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics) -> list[str]:
@@ -150,7 +147,7 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
     parameters = size_of(parts.model)
     weights = sum(p.numel() * p.element_size() for p in parts.model.parameters())
     learning = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
-    shards = TokenShards(tokens, split="train")
+    data = kind_of(recipe).data(tokens)
     states = sum(_state_bytes(optimiser) for optimiser in parts.optimisers)
     fixed = weights + 4 * learning + states
     hoped = (
@@ -174,12 +171,12 @@ def arithmetic(recipe: Recipe, *, parts: Parts, tokens: Path, numerics: Numerics
         "recipe": f"{recipe.name}: {recipe.description}",
         "model": f"{format_count(parameters)} parameters ({format_count(learning)} learn), "
         f"{format_bytes(fixed)} of weights, gradients and optimiser state",
-        "data": f"{format_count(shards.tokens)} tokens, {format_count(shards.documents)} "
-        f"documents, {shards.bytes / shards.tokens:.2f} bytes per token{_told(shards)}",
+        "data": data.words(),
         "step": f"{rows} rows x {row} tokens x {parts.accumulation} micro-batches{among} = "
         f"{settings.tokens_per_step} tokens",
         "run": f"{length} = {format_count(total)} tokens = "
-        f"{total / shards.epoch_tokens:.2f} epochs, {total * parts.flops_per_token:.2e} FLOPs",
+        f"{data.epochs(tokens=total, row_tokens=row):.2f} epochs, "
+        f"{total * parts.flops_per_token:.2e} FLOPs",
         "machine": f"{numerics.device}, {numerics.precision}, compile {numerics.compile}, "
         f"{numerics.kernels} kernels, {parts.model.attention_kind} attention, "
         f"{numerics.peak / 1e9:.0f} GFLOP/s matrix peak measured; "
@@ -199,13 +196,6 @@ def attention_kind(model: Decoder, *, row_tokens: int, numerics: Numerics) -> At
     if numerics.device == "cpu" and numerics.compile == "on" and short:
         return "explicit"
     return "fused"
-
-
-def _told(shards: TokenShards) -> str:
-    """Say what repeats make of the data; nothing where each document is told once."""
-    if all(shard.repeats == 1 for shard in shards.shards):
-        return ""
-    return f"; an epoch tells {format_count(shards.epoch_tokens)} of them, repeats counted"
 
 
 def _state_bytes(optimiser: torch.optim.Optimizer) -> int:

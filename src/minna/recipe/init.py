@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from minna.console import say, warn
 from minna.errors import ArtifactError, UsageError
+from minna.models.dual import DualEncoder
 from minna.models.family import FAMILIES, Family, Shape, config_of
 from minna.models.scorer import SCORE, Scorer
 from minna.runtime.load import family_of
+from minna.runtime.towers import load_text_tower
 from minna.runtime.weights import read_json, read_weights
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def initialise(model: nn.Module, recipe: Recipe) -> None:
     """
     if not recipe.init.from_:
         model.initialise(seed=recipe.train.seed)  # type: ignore[operator] - every family has it
+        if isinstance(model, DualEncoder) and recipe.init.text:
+            load_text_tower(model, Path(recipe.init.text))
         return
     refuse_other_shape(recipe)
     path = Path(recipe.init.from_)

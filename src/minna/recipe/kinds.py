@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from torch import nn
 
 from minna.models import Decoder, build
+from minna.models.dual import DualEncoder
 from minna.models.encoder import Encoder
 from minna.objectives import CausalLM, MaskedLM
 from minna.recipe import evaluators, masked_evaluators
@@ -41,7 +42,6 @@ class Scene:
     Attributes:
         recipe: of the run.
         tokens: its token shards.
-        shards: of these, the training split.
         words: the tokenizer.
         ranks: who trains.
         numerics: device and arithmetic.
@@ -50,12 +50,16 @@ class Scene:
 
     recipe: Recipe
     tokens: Path
-    shards: TokenShards
     words: AnyTokenizer
     ranks: Ranks
     numerics: Numerics
     model: nn.Module
     objective: Objective
+
+    @property
+    def shards(self) -> TokenShards:
+        """The training split of the token shards."""
+        return TokenShards(self.tokens, split="train")
 
     @property
     def place(self) -> dict[str, Any]:
@@ -71,8 +75,20 @@ def _tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path, threads: i
     return write_tokens(corpus, tokenizer=tokenizer, out=out, threads=threads)
 
 
-def _model(recipe: Recipe, vocab: int) -> Decoder | Encoder:
+def _model(recipe: Recipe, vocab: int) -> Decoder | Encoder | DualEncoder:
     return build(recipe.model, vocab=vocab)
+
+
+class Data(Protocol):
+    """What training reads, as the lines before step 0 tell it."""
+
+    def words(self) -> str:
+        """What there is."""
+        ...
+
+    def epochs(self, *, tokens: float, row_tokens: int) -> float:
+        """How often so many tokens of training, in rows of that length, tell all of it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,21 +100,23 @@ class Kind:
         stream: makes the stream of training.
         terms: weight of each term of the loss; those of weight 0 are only logged.
         looks: makes what looks at the model (and the stream) along the way.
-        quality: what the loss means, for a training split.
+        quality: what the loss means, for the tokens folder.
         tokens: writes the corpus as the stream reads it.
-        model: makes the model of a vocabulary, its weights not set.
+        model: makes the model of a vocabulary, its weights not set (but those of a locked tower).
+        data: opens what training reads.
         told: figures that the line of progress shows.
         compares: whether the weights of `init.from` are needed for as long as the run lasts.
         compiles: whether batches are of one shape, as the compiler wants them.
     """
 
-    objective: Callable[[Recipe, nn.Module, AnyTokenizer], Objective]
+    objective: Callable[[Recipe, nn.Module, AnyTokenizer, Ranks], Objective]
     stream: Callable[[Scene], Stream]
     terms: Callable[[Recipe], dict[str, float]]
     looks: Callable[[Scene, Stream], list[Evaluator]]
-    quality: Callable[[TokenShards], Quality]
+    quality: Callable[[Path], Quality]
     tokens: Callable[[Recipe, Path, Path, Path, int], Path] = _tokens
-    model: Callable[[Recipe, int], Decoder | Encoder] = _model
+    model: Callable[[Recipe, int], Decoder | Encoder | DualEncoder] = _model
+    data: Callable[[Path], Data] = lambda tokens: TokenShards(tokens, split="train")
     told: tuple[str, ...] = field(default=())
     compares: bool = False
     compiles: bool = True
@@ -124,21 +142,22 @@ def _masked(scene: Scene) -> Stream:
     )
 
 
-def _per_byte(shards: TokenShards) -> Quality:
+def _per_byte(tokens: Path) -> Quality:
+    shards = TokenShards(tokens, split="train")
     return bits_per_byte(shards.epoch_tokens / shards.epoch_bytes)
 
 
 TEXT = Kind(
-    objective=lambda _recipe, _model, _words: CausalLM(),
+    objective=lambda _recipe, _model, _words, _ranks: CausalLM(),
     stream=_text,
     terms=lambda _recipe: {"next_token": 1.0},
     looks=lambda scene, _stream: evaluators.looks(scene.recipe, scene.tokens, scene.words),
     quality=_per_byte,
 )
 MASKED = Kind(
-    objective=lambda _recipe, _model, _words: MaskedLM(),
+    objective=lambda _recipe, _model, _words, _ranks: MaskedLM(),
     stream=_masked,
     terms=lambda _recipe: {"masked": 1.0},
     looks=lambda scene, _stream: masked_evaluators.looks(scene.recipe, scene.tokens, scene.words),
-    quality=lambda _shards: perplexity,
+    quality=lambda _tokens: perplexity,
 )

@@ -37,6 +37,7 @@ from minna.recipe.init import refuse_other_shape
 from minna.recipe.schema import Recipe, check, resolved, to_toml
 from minna.recipe.tuning import kind_of
 from minna.runtime.reward import RULE
+from minna.runtime.towers import tower_digest, tower_folder
 from minna.tokenizer.adopt import adopt_tokenizer
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
@@ -196,9 +197,9 @@ def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Par
 
 
 def _others(recipe: Recipe) -> dict[str, str]:
-    """Hash what a stream of dialogues reads beside its corpus: the prompt format, and who judges.
+    """Hash what is read beside the corpus: a prompt format, who judges, towers that are begun from.
 
-    Both are named in a recipe and lie elsewhere: another file under the same name is another run.
+    All are named in a recipe and lie elsewhere: another file under the same name is another run.
     """
     fmt: str = getattr(recipe.stream, "format", "")
     reward: str = getattr(recipe.stream, "reward", "")
@@ -208,6 +209,9 @@ def _others(recipe: Recipe) -> dict[str, str]:
         found["rule"] = sha256(place.read_text(encoding="utf-8"))
     elif reward and (Path(reward) / "config.json").is_file():
         found["reward model"] = terms.fingerprint(Path(reward))
+    for role, place in (("image tower", recipe.init.image), ("text tower", recipe.init.text)):
+        if place:
+            found[role] = tower_digest(tower_folder(place))
     return found
 
 

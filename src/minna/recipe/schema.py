@@ -18,14 +18,17 @@ from pydantic.dataclasses import dataclass
 from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.adapters import AdapterSettings
-from minna.models.family import FAMILIES, ModelShape, Shape
+from minna.models.family import FAMILIES, DualShape, ModelShape, Shape
 from minna.objectives import (
     BradleyTerrySettings,
     CausalLMSettings,
+    ClipSettings,
+    CloobSettings,
     DPOSettings,
     GRPOSettings,
     MaskedLMSettings,
     PPOSettings,
+    SiglipSettings,
 )
 from minna.recipe.init import completed
 from minna.runtime.reward import RULE
@@ -35,6 +38,8 @@ from minna.streams import (
     ExperienceSettings,
     MaskedStreamSettings,
     PairStreamSettings,
+    PictureStreamSettings,
+    SentenceStreamSettings,
     TextStreamSettings,
 )
 from minna.streams.experience import check_rollout
@@ -57,9 +62,14 @@ class InitSettings:
     Attributes:
         from_: a model dir (`from` in TOML), ours or any of a family known here; what [model] leaves
             out is read from its config.json. "" draws weights at random.
+        image: of a dual encoder, the image tower: a folder (a ViT, the vision half of a CLIP, our
+            own), or "lite0", which is fetched once. "" draws it at random.
+        text: of a dual encoder, the text tower: the model dir of a masked language model.
     """
 
     from_: Annotated[str, Field(alias="from")] = ""
+    image: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -85,8 +95,10 @@ StreamSettings = Annotated[
     | Annotated[MaskedStreamSettings, Tag("masked")]
     | Annotated[ChatStreamSettings, Tag("chat")]
     | Annotated[PairStreamSettings, Tag("pairs")]
-    | Annotated[ExperienceSettings, Tag("experience")],
-    by_kind("text", "masked", "chat", "pairs", "experience"),
+    | Annotated[ExperienceSettings, Tag("experience")]
+    | Annotated[PictureStreamSettings, Tag("pictures")]
+    | Annotated[SentenceStreamSettings, Tag("sentences")],
+    by_kind("text", "masked", "chat", "pairs", "experience", "pictures", "sentences"),
 ]
 ObjectiveSettings = Annotated[
     Annotated[CausalLMSettings, Tag("causal_lm")]
@@ -94,8 +106,14 @@ ObjectiveSettings = Annotated[
     | Annotated[BradleyTerrySettings, Tag("bradley_terry")]
     | Annotated[DPOSettings, Tag("dpo")]
     | Annotated[PPOSettings, Tag("ppo")]
-    | Annotated[GRPOSettings, Tag("grpo")],
-    by_kind("causal_lm", "masked_lm", "bradley_terry", "dpo", "ppo", "grpo"),
+    | Annotated[GRPOSettings, Tag("grpo")]
+    | Annotated[ClipSettings, Tag("clip")]
+    | Annotated[CloobSettings, Tag("cloob")]
+    | Annotated[SiglipSettings, Tag("siglip")],
+    by_kind(
+        *("causal_lm", "masked_lm", "bradley_terry", "dpo", "ppo", "grpo"),
+        *("clip", "cloob", "siglip"),
+    ),
 ]
 # Which streams an objective reads.
 _STREAMS_OF = {
@@ -105,6 +123,15 @@ _STREAMS_OF = {
     "dpo": ("pairs",),
     "ppo": ("experience",),
     "grpo": ("experience",),
+    "clip": ("pictures", "sentences"),
+    "cloob": ("pictures", "sentences"),
+    "siglip": ("pictures", "sentences"),
+}
+_LEARNS = {
+    "masked_lm": "masked_lm",
+    "clip": "contrastive",
+    "cloob": "contrastive",
+    "siglip": "contrastive",
 }
 # These begin from a model that knows something, and compare with it exactly.
 _GOES_ON = ("bradley_terry", "dpo", "ppo", "grpo")
@@ -146,6 +173,8 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
         ChatStreamSettings,
         PairStreamSettings,
         ExperienceSettings,
+        PictureStreamSettings,
+        SentenceStreamSettings,
     ),
     "objective": (
         CausalLMSettings,
@@ -154,6 +183,9 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
         DPOSettings,
         PPOSettings,
         GRPOSettings,
+        ClipSettings,
+        CloobSettings,
+        SiglipSettings,
     ),
     "optim": (AdamWSettings, MuonSettings),
     "schedule": (Cosine, Linear, StableDecay),
@@ -259,10 +291,11 @@ def _check_across(recipe: Recipe) -> None:
             remedy="shorten the rows or lengthen the context",
         )
     learns, told = FAMILIES[recipe.model.family].objective, recipe.objective.kind
-    if (learns == "masked_lm") != (told == "masked_lm"):
+    if learns != _LEARNS.get(told, "causal_lm"):
+        kind = "clip" if learns == "contrastive" else learns
         raise UsageError(
             f"model.family {recipe.model.family} learns by {learns}, and objective.kind is {told}",
-            remedy=f'write kind = "{learns}" in [objective]',
+            remedy=f'write kind = "{kind}" in [objective]',
         )
     if recipe.stream.kind not in _STREAMS_OF[told]:
         kinds = _STREAMS_OF[told]
@@ -275,6 +308,36 @@ def _check_across(recipe: Recipe) -> None:
     _check_tuning(recipe)
     if recipe.adapter.used:
         _check_adapter(recipe)
+    if isinstance(recipe.model, DualShape):
+        _check_dual(recipe, recipe.model)
+
+
+def _check_dual(recipe: Recipe, shape: DualShape) -> None:
+    """Check that towers and stream belong together."""
+    stream = recipe.stream
+    sees = bool(recipe.init.image) or shape.tower != "none"
+    if sees != isinstance(stream, PictureStreamSettings):
+        raise UsageError(
+            f"the model has {'an' if sees else 'no'} image tower, and stream.kind is {stream.kind}",
+            remedy="give init.image (or model.tower) and a stream of pictures, or neither",
+        )
+    locked = not any(learns and "image" in key for key, learns in recipe.trainable.items())
+    if isinstance(stream, PictureStreamSettings) and stream.features == "cached" and not locked:
+        raise UsageError(
+            "the image tower learns, and stream.features is cached: what it said before is not "
+            "what it says later",
+            remedy='give stream.features="on_line", or leave the image tower locked',
+        )
+    if recipe.init.from_:
+        raise UsageError(
+            "a dual encoder begins from two towers, and init.from names one model",
+            remedy="give init.image and init.text",
+        )
+    if recipe.train.sharding == "shard":
+        raise UsageError(
+            "a dual encoder is whole on every rank, and train.sharding is shard",
+            remedy="leave train.sharding at auto (each rank then has a copy)",
+        )
 
 
 def _check_tuning(recipe: Recipe) -> None:
@@ -343,7 +406,7 @@ def _check_adapter(recipe: Recipe) -> None:
             "learn beside weights that know something",
             remedy="give a model dir with init.from=DIR, or adapter.rank=0 to train all weights",
         )
-    if recipe.objective.kind == "masked_lm":
+    if recipe.objective.kind in _LEARNS:
         raise UsageError(
             f"adapters are for decoders, and model.family is {recipe.model.family}",
             remedy="leave [adapter] out",

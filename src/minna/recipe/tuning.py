@@ -27,6 +27,7 @@ from minna.objectives import (
 )
 from minna.recipe import tuning_evaluators as looks
 from minna.recipe.kinds import MASKED, TEXT, Kind, Scene
+from minna.recipe.pictures import PICTURES, SENTENCES
 from minna.recipe.schema import Recipe
 from minna.runtime.episodes import Episodes
 from minna.runtime.reward import RULE, load_scorer, open_reward
@@ -45,6 +46,7 @@ from minna.streams.dialogues import Content
 from minna.tokenizer.coder import AnyTokenizer
 from minna.train.protocols import Objective, Stream
 from minna.train.quality import nothing, perplexity
+from minna.train.ranks import Ranks
 
 _Dialogues = ChatStreamSettings | PairStreamSettings | ExperienceSettings
 
@@ -83,7 +85,7 @@ def _scorer(recipe: Recipe, vocab: int) -> Decoder:
     return Scorer(config)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - checked
 
 
-def _dpo(recipe: Recipe, model: nn.Module, words: AnyTokenizer) -> Objective:
+def _dpo(recipe: Recipe, model: nn.Module, words: AnyTokenizer, _ranks: Ranks) -> Objective:
     settings = cast("DPOSettings", recipe.objective)
     return DPO(settings, reference=Reference(model), vocab=_known(model, words))
 
@@ -96,7 +98,7 @@ def _episodes(stream: ExperienceSettings) -> Episodes:
     )
 
 
-def _ppo(recipe: Recipe, model: nn.Module, words: AnyTokenizer) -> Objective:
+def _ppo(recipe: Recipe, model: nn.Module, words: AnyTokenizer, _ranks: Ranks) -> Objective:
     stream = cast("ExperienceSettings", recipe.stream)
     settings = cast("PPOSettings", recipe.objective)
     assert isinstance(model, Decoder), "decoders answer"
@@ -129,7 +131,7 @@ def _critic(settings: PPOSettings, stream: ExperienceSettings, policy: Decoder) 
     return critic
 
 
-def _grpo(recipe: Recipe, model: nn.Module, words: AnyTokenizer) -> Objective:
+def _grpo(recipe: Recipe, model: nn.Module, words: AnyTokenizer, _ranks: Ranks) -> Objective:
     stream = cast("ExperienceSettings", recipe.stream)
     settings = cast("GRPOSettings", recipe.objective)
     return GRPO(
@@ -195,21 +197,21 @@ _KINDS = {
     ("causal_lm", "text"): TEXT,
     ("masked_lm", "masked"): MASKED,
     ("causal_lm", "chat"): Kind(
-        objective=lambda _recipe, _model, _words: CausalLM(),
+        objective=lambda _recipe, _model, _words, _ranks: CausalLM(),
         tokens=_tokens("answers"),
         stream=lambda scene: _dialogues(scene, pairs=False),
         terms=lambda _recipe: {"next_token": 1.0},
         looks=looks.of_answers,
-        quality=lambda _shards: perplexity,
+        quality=lambda _tokens: perplexity,
     ),
     ("bradley_terry", "pairs"): Kind(
         model=_scorer,
-        objective=lambda _recipe, _model, _words: BradleyTerry(),
+        objective=lambda _recipe, _model, _words, _ranks: BradleyTerry(),
         tokens=_tokens("pairs"),
         stream=lambda scene: _dialogues(scene, pairs=True),
         terms=lambda _recipe: _terms(BradleyTerry.terms, pairs=1.0),
         looks=looks.of_rewards,
-        quality=lambda _shards: nothing,
+        quality=lambda _tokens: nothing,
         told=("pairs/accuracy", "pairs/margin"),
     ),
     ("dpo", "pairs"): Kind(
@@ -218,7 +220,7 @@ _KINDS = {
         stream=lambda scene: _dialogues(scene, pairs=True),
         terms=lambda _recipe: _terms(DPO.terms, pairs=1.0),
         looks=looks.of_preferences,
-        quality=lambda _shards: nothing,
+        quality=lambda _tokens: nothing,
         told=("pairs/accuracy", "pairs/margin"),
         compares=True,
     ),
@@ -230,7 +232,7 @@ _KINDS = {
             PPO.terms, policy=1.0, value=cast("PPOSettings", recipe.objective).value_weight
         ),
         looks=looks.of_experience,
-        quality=lambda _shards: nothing,
+        quality=lambda _tokens: nothing,
         told=("objective/scores", "objective/kl", "answers/ended"),
         compares=True,
         compiles=False,
@@ -241,11 +243,13 @@ _KINDS = {
         stream=_experience,
         terms=lambda _recipe: _terms(GRPO.terms, policy=1.0),
         looks=looks.of_experience,
-        quality=lambda _shards: nothing,
+        quality=lambda _tokens: nothing,
         told=("objective/scores", "objective/kl", "answers/ended"),
         compares=True,
         compiles=False,
     ),
+    **{(told, "pictures"): PICTURES for told in ("clip", "cloob", "siglip")},
+    **{(told, "sentences"): SENTENCES for told in ("clip", "cloob", "siglip")},
 }
 
 

@@ -4,6 +4,9 @@ from minna.streams.chat import ChatStream, ChatStreamSettings, Documents, PairSt
 from minna.streams.dialogues import read_turns, write_dialogues
 from minna.streams.experience import Actors, Experience, ExperienceSettings
 from minna.streams.masked import MaskedStream, MaskedStreamSettings, MaskIds
+from minna.streams.picture_rows import PictureRows, write_pictures
+from minna.streams.pictures import PictureStream, PictureStreamSettings
+from minna.streams.sentences import SentenceStream, SentenceStreamSettings, write_sentences
 from minna.streams.shards import TokenShards, write_tokens
 from minna.streams.text import TextStream, TextStreamSettings
 
@@ -18,10 +21,17 @@ __all__ = [
     "MaskedStream",
     "MaskedStreamSettings",
     "PairStreamSettings",
+    "PictureRows",
+    "PictureStream",
+    "PictureStreamSettings",
+    "SentenceStream",
+    "SentenceStreamSettings",
     "TextStream",
     "TextStreamSettings",
     "TokenShards",
     "read_turns",
     "write_dialogues",
+    "write_pictures",
+    "write_sentences",
     "write_tokens",
 ]

@@ -27,6 +27,7 @@ from minna.console import progress
 from minna.corpus import read
 from minna.errors import ArtifactError, DataError
 from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
+from minna.units import format_count
 
 _SPLITS = ("train", "valid", "test")
 _UINT16_VOCABULARY = 1 << 16
@@ -217,3 +218,17 @@ class TokenShards:
     def epoch_bytes(self) -> float:
         """Bytes of an epoch, repeats counted (on average over epochs)."""
         return sum(int(shard.byte_ends[-1]) * shard.repeats for shard in self.shards)
+
+    def words(self) -> str:
+        """What there is, for the lines before step 0; what repeats make of it."""
+        told = (
+            f"{format_count(self.tokens)} tokens, {format_count(self.documents)} documents, "
+            f"{self.bytes / self.tokens:.2f} bytes per token"
+        )
+        if all(shard.repeats == 1 for shard in self.shards):
+            return told
+        return f"{told}; an epoch tells {format_count(self.epoch_tokens)} of them, repeats counted"
+
+    def epochs(self, *, tokens: float, row_tokens: int) -> float:  # noqa: ARG002 - rows are full
+        """How often `tokens` of training tell all of it."""
+        return tokens / self.epoch_tokens

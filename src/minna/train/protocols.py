@@ -46,8 +46,8 @@ class Objective(Protocol):
         """Count what each term will be divided by, before any forward pass."""
         ...
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
-        """Do what needs the whole collected step first."""
+    def prepare(self, model: Any, batches: list[Batch]) -> list[Batch]:
+        """Do what needs the whole collected step first, in the arithmetic of forward passes."""
         ...
 
     def loss(self, model: Any, batch: Batch) -> Losses:

@@ -44,7 +44,9 @@ def take_step(
     device = next(model.parameters()).device
     batches = [next(parts.stream) for _ in range(parts.accumulation)]
     counts = _counts(parts, batches, step=step)
-    batches = objective.prepare([to_device(batch, device) for batch in batches])
+    batches = [to_device(batch, device) for batch in batches]
+    with autocast:
+        batches = objective.prepare(model, batches)
     summed: list[tuple[str, torch.Tensor]] = []
     figures: Counter[str] = Counter()
     for number, batch in enumerate(batches, start=1):
@@ -98,7 +100,7 @@ def _counts(parts: Parts, batches: list[Batch], *, step: int) -> dict[str, float
                 f"{name}",
                 remedy="look at the corpus and at the stream's masking",
             )
-    return counts
+    return {name: count or 1.0 for name, count in counts.items()}  # of what is only logged
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

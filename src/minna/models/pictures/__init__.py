@@ -1,0 +1,1 @@
+"""Image towers: how a picture becomes pixels, and pixels features."""
