@@ -10,7 +10,7 @@ import typer
 from minna.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
-    from minna.label.kmeans import KmeansReport
+    from minna.label.kmeans_report import KmeansReport
     from minna.runtime.load import Device
 
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from minna import artifact
 from minna.artifact import Draft, Parent
-from minna.console import progress, say, warn
+from minna.console import progress, say
 from minna.corpus.audio import RATE, open_clip
 from minna.corpus.clip_read import holds_clips
 from minna.corpus.frame_labels import LABEL, LABEL_SCHEMA
@@ -34,13 +34,13 @@ from minna.label.centres import borrowed_centres, drafted_centres, save_centres
 from minna.label.clustering import Centres, FitSettings, assign, fit_centres
 from minna.label.frame_agreement import agree, usage
 from minna.label.frame_sample import FrameSample
+from minna.label.kmeans_report import KmeansReport, read_kmeans, tell_uneven
 from minna.units import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from minna.label.frame_features import FrameFeatures
-    from minna.metrics.clusters import Agreement
 
 MOST_CLUSTERS: Final = 1 << 16
 _VERSION: Final = 1
@@ -67,45 +67,6 @@ class KmeansSettings:
     split: Literal["train", "valid", "test", "all"] = "train"
     seed: int = 0
     fit: FitSettings = field(default_factory=FitSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KmeansReport:
-    """What a run did.
-
-    Attributes:
-        path: the side-car.
-        state: made, or unchanged (nothing to do).
-        features: what was clustered.
-        rate: labels of a second.
-        clusters: that could be given.
-        clips: labelled.
-        frames: labelled.
-        sampled: frames that centres were found on.
-        inertia: mean squared distance of those from their centres.
-        distance: the same of all frames.
-        used: clusters that were given.
-        perplexity: of how often each was: 1 where one is all, `clusters` where all are as frequent.
-        agreement: with phones, where a clip has times of them.
-        label_bytes: of all labels.
-        wall_seconds: how long it took.
-    """
-
-    path: Path
-    state: Literal["made", "unchanged"]
-    features: str
-    rate: int
-    clusters: int
-    clips: int
-    frames: int
-    sampled: int
-    inertia: float
-    distance: float
-    used: int
-    perplexity: float
-    agreement: Agreement | None
-    label_bytes: int
-    wall_seconds: float
 
 
 def label_kmeans(
@@ -158,13 +119,13 @@ def label_kmeans(
         parents.append(artifact.parent_of(centres, role="centres", kind="sidecar"))
     if artifact.unchanged(out, key=artifact.key_of("sidecar", settings=values, parents=parents)):
         say(f"{out}: the frames of this corpus are labelled by {features.name} already")
-        return _report(out, state="unchanged")
+        return read_kmeans(out, state="unchanged")
     with artifact.writing(out, kind="sidecar", settings=values, parents=parents) as draft:
         _run(corpus, draft, features, settings, given)
         draft.licences = list(artifact.read_manifest(corpus).licences)
         draft.legal = list(artifact.read_manifest(corpus).legal)
-    report = _report(out, state="made")
-    _warn(report)
+    report = read_kmeans(out, state="made")
+    tell_uneven(report)
     return report
 
 
@@ -340,45 +301,3 @@ def _count(corpus: Path, draft: Draft, features: FrameFeatures, found: Centres) 
         }
     for name, (value, unit) in numbers.items():
         draft.count(name, value, unit)
-
-
-def _report(path: Path, *, state: Literal["made", "unchanged"]) -> KmeansReport:
-    from minna.metrics.clusters import Agreement
-
-    manifest = artifact.read_manifest(path, kind="sidecar")
-    count = {name: item.value for name, item in manifest.counts.items()}
-    compared = None
-    if "pnmi" in count:
-        compared = Agreement(
-            phone_purity=count["phone_purity"],
-            cluster_purity=count["cluster_purity"],
-            pnmi=count["pnmi"],
-            frames=int(count["timed_frames"]),
-            phones=int(count["timed_phones"]),
-            clusters=int(count["timed_clusters"]),
-        )
-    return KmeansReport(
-        path=path,
-        state=state,
-        features=str(manifest.settings["by"]),
-        rate=int(manifest.settings["rate"]),
-        clusters=int(manifest.settings["clusters"]),
-        clips=int(count["clips"]),
-        frames=int(count["frames"]),
-        sampled=int(count["sampled"]),
-        inertia=count["inertia"],
-        distance=count["distance"],
-        used=int(count["used"]),
-        perplexity=count["perplexity"],
-        agreement=compared,
-        label_bytes=int(count["label_bytes"]),
-        wall_seconds=manifest.wall_seconds,
-    )
-
-
-def _warn(report: KmeansReport) -> None:
-    if report.perplexity < report.clusters / 10:
-        warn(
-            f"{report.used} of {report.clusters} clusters are in use, as if there were "
-            f"{report.perplexity:.1f} equal ones: most frames are alike (silence, one sound)"
-        )
