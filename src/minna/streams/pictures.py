@@ -110,54 +110,42 @@ class PictureStream:
         self._rows, self._seen, self._preprocess = rows, seen, preprocess
         self._texts = Texts(words, row_tokens=row_tokens)
         self._drawer, self._seed = drawer, seed
-        self._batch_rows, self._step_rows = batch_rows, step_rows
-        self._rank, self._ranks = rank, ranks
-        self._concepts = numbered(rows.concepts())
-        different = len(np.unique(self._concepts))
-        if different < step_rows:
+        concepts = numbered(rows.concepts())
+        different_things = len(np.unique(concepts))
+        if different_things < step_rows:
             raise DataError(
                 f"a step shows {step_rows} different things, and the training split has "
-                f"{different} in {len(rows)} pictures",
+                f"{different_things} in {len(rows)} pictures",
                 remedy="lower train.tokens_per_step (stream.row_tokens x pictures), or give a "
                 "larger corpus",
             )
-        self._epoch, self._place = 0, 0  # pictures of the epoch that were shown
-        self._order: _Int64 | None = None
+        self._steps = Steps(
+            concepts,
+            batch_rows=batch_rows,
+            step_rows=step_rows,
+            seed=seed,
+            rank=rank,
+            ranks=ranks,
+        )
 
     def state_dict(self) -> dict[str, int]:
         """Where the stream stands, for all ranks alike."""
-        return {"epoch": self._epoch, "place": self._place}
+        return self._steps.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a place."""
-        self._epoch, self._place = state["epoch"], state["place"]
-        self._order = None
+        self._steps.load_state_dict(state)
 
     def figures(self) -> dict[str, float]:
         """Say how often each picture was shown."""
-        return {"epochs": self._epoch + self._place / len(self._rows)}
+        return {"epochs": self._steps.epochs}
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        if self._order is None:
-            self._order = self._of_epoch()
-        if self._place >= len(self._order):
-            self._epoch, self._place = self._epoch + 1, 0
-            self._order = self._of_epoch()
-        start = self._place + self._rank * self._batch_rows
-        batch = self._batch(self._order[start : start + self._batch_rows])
-        self._place += self._batch_rows * self._ranks
-        return batch
-
-    def _of_epoch(self) -> _Int64:
-        """Pictures of the epoch, whole steps of different concepts one behind the other."""
-        generator = np.random.default_rng((self._seed, self._epoch))
-        return different(self._concepts, step_rows=self._step_rows, generator=generator)
-
-    def _batch(self, numbers: _Int64) -> Batch:
-        generators = [np.random.default_rng((self._seed, self._epoch, int(n), 1)) for n in numbers]
+        epoch, numbers = self._steps.take()
+        generators = [np.random.default_rng((self._seed, epoch, int(n), 1)) for n in numbers]
         captions = self._rows.captions_of(numbers)
         drawn = [
             self._drawer.draw(own, generator=generator)
@@ -179,6 +167,63 @@ class PictureStream:
         with ThreadPoolExecutor() as pool:  # decoding lets go of Python's lock
             images = list(pool.map(opened, self._rows.images_of(numbers), generators))
         return {"pixels": preprocess.pixels(images)}
+
+
+class Steps:
+    """Which rows the micro-batches of this rank take: whole steps of different things.
+
+    Args:
+        concepts_N: what each row shows or says; at least `step_rows` different ones.
+        batch_rows: rows of a micro-batch on this rank.
+        step_rows: rows of one update, over all ranks and micro-batches.
+        seed: of the shuffle of every epoch.
+        rank, ranks: this rank takes its share of every micro-batch.
+    """
+
+    def __init__(
+        self,
+        concepts_N: _Int64,
+        *,
+        batch_rows: int,
+        step_rows: int,
+        seed: int,
+        rank: int,
+        ranks: int,
+    ) -> None:
+        self._concepts_N, self._seed = concepts_N, seed
+        self._batch_rows, self._step_rows = batch_rows, step_rows
+        self._rank, self._ranks = rank, ranks
+        self._epoch, self._place = 0, 0  # rows of the epoch that were taken
+        self._order: _Int64 | None = None
+
+    @property
+    def epochs(self) -> float:
+        """How often each row was taken."""
+        return self._epoch + self._place / len(self._concepts_N)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it stands, for all ranks alike."""
+        return {"epoch": self._epoch, "place": self._place}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place."""
+        self._epoch, self._place = state["epoch"], state["place"]
+        self._order = None
+
+    def take(self) -> tuple[int, _Int64]:
+        """Return the epoch, and the rows of the next micro-batch."""
+        if self._order is not None and self._place >= len(self._order):
+            self._epoch, self._place, self._order = self._epoch + 1, 0, None
+        if self._order is None:
+            generator = np.random.default_rng((self._seed, self._epoch))
+            self._order = different(
+                self._concepts_N, step_rows=self._step_rows, generator=generator
+            )
+            if self._place >= len(self._order):  # stood at the end of an epoch
+                return self.take()
+        start = self._place + self._rank * self._batch_rows
+        self._place += self._batch_rows * self._ranks
+        return self._epoch, self._order[start : start + self._batch_rows]
 
 
 class Texts:

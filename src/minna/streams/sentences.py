@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -24,7 +23,7 @@ from minna.corpus.pair_corpus import Pair
 from minna.corpus.pair_rows import Caption
 from minna.errors import DataError
 from minna.streams.picture_rows import PictureRows, write_rows
-from minna.streams.pictures import Texts, different
+from minna.streams.pictures import Steps, Texts
 from minna.tokenizer.coder import AnyTokenizer
 
 _LEAST = 2
@@ -122,44 +121,36 @@ class SentenceStream:
             )
         self._rows, self._seed = rows, seed
         self._texts = Texts(words, row_tokens=row_tokens)
-        self._batch_rows, self._step_rows = batch_rows, step_rows
-        self._rank, self._ranks = rank, ranks
-        self._epoch, self._place = 0, 0
-        self._order: npt.NDArray[np.int64] | None = None
+        self._steps = Steps(
+            np.arange(len(rows)),
+            batch_rows=batch_rows,
+            step_rows=step_rows,
+            seed=seed,
+            rank=rank,
+            ranks=ranks,
+        )
 
     def state_dict(self) -> dict[str, int]:
         """Where the stream stands, for all ranks alike."""
-        return {"epoch": self._epoch, "place": self._place}
+        return self._steps.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a place."""
-        self._epoch, self._place = state["epoch"], state["place"]
-        self._order = None
+        self._steps.load_state_dict(state)
 
     def figures(self) -> dict[str, float]:
         """Say how often each group came."""
-        return {"epochs": self._epoch + self._place / len(self._rows)}
+        return {"epochs": self._steps.epochs}
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return self
 
     def __next__(self) -> dict[str, Tensor]:
-        if self._order is not None and self._place >= len(self._order):
-            self._epoch, self._place, self._order = self._epoch + 1, 0, None
-        if self._order is None:
-            generator = np.random.default_rng((self._seed, self._epoch))
-            alone = np.arange(len(self._rows))
-            self._order = different(alone, step_rows=self._step_rows, generator=generator)
-        start = self._place + self._rank * self._batch_rows
-        numbers = self._order[start : start + self._batch_rows]
-        self._place += self._batch_rows * self._ranks
-        return self._batch(numbers)
-
-    def _batch(self, numbers: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        epoch, numbers = self._steps.take()
         left: list[str] = []
         right: list[str] = []
         for number, captions in zip(numbers, self._rows.captions_of(numbers), strict=True):
-            generator = np.random.default_rng((self._seed, self._epoch, int(number), 1))
+            generator = np.random.default_rng((self._seed, epoch, int(number), 1))
             one, other = generator.permutation(len(captions))[:_LEAST]
             left.append(captions[one].text)
             right.append(captions[other].text)
