@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,11 @@ def save_tensors(
         full = any(words in str(error) for words in _FULL)
         number = errno.ENOSPC if full else errno.EIO
         raise disk_error(OSError(number, str(error)), path) from error
+    path.chmod(0o666 & ~_mask())  # it writes for the owner alone, and all else is for everybody
+
+
+def _mask() -> int:
+    """What the user's umask takes from new files; there is no other way to read it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

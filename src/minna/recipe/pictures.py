@@ -37,7 +37,7 @@ from minna.streams import (
     write_sentences,
 )
 from minna.streams.captions import Drawer
-from minna.streams.pictures import Texts
+from minna.streams.pictures import Texts, things
 from minna.tokenizer.coder import AnyTokenizer
 from minna.train.protocols import Evaluation, Evaluator, Objective, Stream
 from minna.train.quality import nothing
@@ -104,6 +104,7 @@ def _pictures(scene: Scene) -> Stream:
     stream = cast("PictureStreamSettings", scene.recipe.stream)
     model = cast("DualEncoder", scene.model)
     rows = PictureRows(scene.tokens, split="train")
+    things(rows, step_rows=_place(scene)["step_rows"])  # before minutes of looking at pictures
     seen, preprocess = None, None
     if stream.features == "cached":
         seen = _features(scene, split="train", sources=stream.sources, views=stream.views + 1)

@@ -48,7 +48,8 @@ Vectors = NDArray[np.floating[Any]]
 
 _FORMAT: Final = 1
 _HEAD: Final = "index.json"
-_PART: Final = 2048
+_PART: Final = 512
+_PATIENCE: Final = 60  # seconds
 _COPIED: Final = 65_536
 _SCHEMA: Final = pa.schema(
     [
@@ -134,10 +135,11 @@ def update_index(
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_PATIENCE)  # who only reads is done long before
     except Timeout as error:
         raise ArtifactError(
-            f"another process is updating {folder}", remedy="wait for it to end"
+            f"another process has been updating {folder} for {_PATIENCE} s",
+            remedy="wait for it to end",
         ) from error
     try:
         _check_head(folder, place, towers, kind)

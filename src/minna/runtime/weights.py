@@ -8,6 +8,7 @@ mmap=True`); what that refuses is an error here, not a reason to try harder.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ def _read_shards(path: Path, index: Path) -> dict[str, Tensor]:
 
 
 def _read_file(file: Path) -> dict[str, Tensor]:
+    if not os.access(file, os.R_OK):  # safetensors would say that it is not there
+        raise ArtifactError(
+            f"{file} may not be read by this user", remedy=f"ask its owner: chmod a+r {file.name}"
+        )
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -110,15 +110,7 @@ class PictureStream:
         self._rows, self._seen, self._preprocess = rows, seen, preprocess
         self._texts = Texts(words, row_tokens=row_tokens)
         self._drawer, self._seed = drawer, seed
-        concepts = numbered(rows.concepts())
-        different_things = len(np.unique(concepts))
-        if different_things < step_rows:
-            raise DataError(
-                f"a step shows {step_rows} different things, and the training split has "
-                f"{different_things} in {len(rows)} pictures",
-                remedy="lower train.tokens_per_step (stream.row_tokens x pictures), or give a "
-                "larger corpus",
-            )
+        concepts = things(rows, step_rows=step_rows)
         self._steps = Steps(
             concepts,
             batch_rows=batch_rows,
@@ -258,6 +250,24 @@ class Texts:
 def number_of(text: str) -> int:
     """63 bits of a hash: equal texts have equal numbers."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def things(rows: PictureRows, *, step_rows: int) -> _Int64:
+    """Number what each picture shows.
+
+    Raises:
+        DataError: there are fewer different things than a step shows.
+    """
+    concepts_N = numbered(rows.concepts())
+    count = len(np.unique(concepts_N))
+    if count < step_rows:
+        raise DataError(
+            f"a step shows {step_rows} different things, and the training split has {count} in "
+            f"{len(rows)} pictures",
+            remedy="lower train.tokens_per_step (stream.row_tokens x pictures), or give a larger "
+            "corpus",
+        )
+    return concepts_N
 
 
 def numbered(concepts: Sequence[str]) -> _Int64:
