@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo instruct experiments-ppo experiments-instruct experiments-clip test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo bench-clip bench-contrastive clean
+.PHONY: help demo instruct experiments-ppo experiments-instruct experiments-clip test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo bench-clip bench-contrastive bench-beam clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -115,6 +115,11 @@ bench-ppo: $(VENV)/.installed  ## PPO and GRPO: speed and memory beside TRL (two
 	$(PYTHON) -m venv $(VENV)-bench-ppo
 	$(VENV)-bench-ppo/bin/python -m pip install --quiet -c constraints.txt -r bench/env/ppo.txt
 	$(BIN)/python bench/bench_ppo.py --peer-python $(VENV)-bench-tune/bin/python --ppo-python $(VENV)-bench-ppo/bin/python
+
+bench-beam: $(VENV)/.installed  ## beam search over phones beside pyctcdecode
+	$(PYTHON) -m venv $(VENV)-bench-beam
+	$(VENV)-bench-beam/bin/python -m pip install --quiet -r bench/env/beam.txt
+	$(BIN)/python bench/bench_beam.py --peer-python $(VENV)-bench-beam/bin/python
 
 bench-contrastive: $(VENV)/.installed  ## the contrastive losses beside plain ones: time and memory at 1,024 and 8,192 pairs
 	$(BIN)/python bench/bench_contrastive.py
