@@ -20,7 +20,7 @@ from minna.corpus.pictures import open_picture
 from minna.errors import UsageError
 from minna.metrics.retrieval import positive_ranks
 from minna.models.dual import DualEncoder
-from minna.models.family import DualShape, build_dual
+from minna.models.dual_shape import DualShape, build_dual
 from minna.models.pictures.shapes import fresh_tower
 from minna.objectives import ClipSettings, CloobSettings, Contrastive, SiglipSettings
 from minna.recipe.kinds import Kind, Scene
