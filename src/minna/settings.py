@@ -158,7 +158,10 @@ def checked(
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        name = naming(".".join(path) or "the settings")
+        said = first["msg"].removeprefix("Value error, ")
+        if not path:  # of several settings together
+            raise UsageError(said, remedy=remedy) from error
+        name = naming(".".join(path))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = _fields(kind, path[:-1])
             raise UsageError(
@@ -166,7 +169,7 @@ def checked(
                 remedy=f"known here: {', '.join(known)}" if known else remedy,
             ) from error
         value = "" if isinstance(first["input"], dict) else f" is {first['input']!r}"
-        raise UsageError(f"{name}{value}: {first['msg']}", remedy=remedy) from error
+        raise UsageError(f"{name}{value}: {said}", remedy=remedy) from error
 
 
 def _fields(kind: Any, path: list[str]) -> list[str]:
