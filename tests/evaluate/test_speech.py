@@ -174,6 +174,7 @@ def test_clips_without_words_or_sound_are_counted_and_none_at_all_is_told(
         evaluate_recognition(recogniser, model=model, data=home / "text", out=home / "x")
 
 
+@pytest.mark.usefixtures("model")
 def test_the_verb_measures(corpus, home, monkeypatch):
     monkeypatch.setattr(verb, "_opened", lambda *_: TellTale(corpus, wrong={"a": "e"}))
     told = ["transcribe", home / "model", "--data", corpus, "--report", home / "measured"]
