@@ -35,6 +35,14 @@ SIZES = {
     # both towers and their projections
     "japanese-clip-vit-b-16": 196_613_377,
     "japanese-cloob-vit-b-16": 196_613_377 - 1,  # no scale learns
+    "japanese-hubert-base-1": 94_371_712,
+    "japanese-hubert-base": 94_371_712,
+    "japanese-hubert-large": 315_438_720,
+    "japanese-wav2vec2-base": 94_371_712,
+    "japanese-data2vec-audio-base": 93_164_288,
+    # a row and a bias for each of 40 phones, the boundary and the blank
+    "japanese-hubert-base-ctc-32h": 94_371_712 + 42 * 769,
+    "japanese-hubert-base-ctc-552h": 94_371_712 + 42 * 769,
 }
 # Tuned models have the size of their base; those that give rewards have one row instead of its head.
 TUNED_SIZES = {
@@ -61,6 +69,11 @@ OWN_SIZES = {
     "emoji-cloob": 6_599_936,
     "emoji-siglip": 6_599_938,
     "japanese-sentence-embedder": 27_633_665,
+    "laptop-hubert-1": 1_820_032,
+    "laptop-hubert": 1_820_032,
+    "laptop-wav2vec2": 1_820_032,
+    "laptop-data2vec-audio": 1_745_920,
+    "laptop-ctc": 1_820_032 + 42 * 193,
 }
 # Training tokens the cards state, in billions.
 TOKENS = {
@@ -157,6 +170,54 @@ def test_the_published_micro_steps_become_updates_of_the_weights(name):
     assert chosen.train.micro_batch_rows == rows
     assert chosen.optim.lr == rate
     assert chosen.model.dropout == 0.1
+
+
+# Published: GPUs, samples a GPU heard at once, steps, peak rate, share of starts, longest clip (facts of fairseq's
+# configs; the paper states none of them).
+SPEECH = {
+    "japanese-hubert-base-1": (32, 1_400_000, 250_000, 5e-4, 0.08, 250_000),
+    "japanese-hubert-base": (32, 1_400_000, 400_000, 5e-4, 0.08, 250_000),
+    "japanese-hubert-large": (128, 900_000, 400_000, 1.5e-3, 0.08, 250_000),
+    "japanese-wav2vec2-base": (64, 1_400_000, 400_000, 5e-4, 0.065, 250_000),
+    "japanese-data2vec-audio-base": (16, 3_800_000, 400_000, 5e-4, 0.065, 320_000),
+}
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_a_recipe_of_speech_hears_what_the_published_run_heard(name):
+    gpus, samples, steps, rate, starts, longest = SPEECH[name]
+    chosen = recipe.load(name)
+    stream = chosen.stream
+    assert chosen.train.tokens_per_step * 320 == pytest.approx(gpus * samples, rel=1e-3)
+    assert stream.row_tokens * 320 == pytest.approx(samples, rel=1e-3)
+    assert (chosen.train.steps, chosen.optim.lr) == (steps, rate)
+    assert chosen.optim.betas == (0.9, 0.98)
+    assert (stream.masks.start_probability, stream.masks.span) == (starts, 10)
+    assert stream.longest * 16_000 == longest
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.family=wav2vec2", "is pre-trained by quantised_contrast"),
+        ("model.family=gpt3", "model = "),
+        ("stream.kind=utterances", "unknown key stream.label_rate"),
+        ("tokenizer.kind=sounds", "needs tokenizer.kind none"),
+        ("train.micro_batch_rows=2", "is a whole batch"),
+        ("stream.row_tokens=100", "one clip of stream.longest seconds has 499"),
+        ("train.sharding=shard", "whole on every rank"),
+        ("stream.label_rate=25", "stream.label_rate = 25"),
+        ("stream.masks.start=0.5", "unknown key stream.masks.start"),
+    ],
+)
+def test_sections_of_speech_that_do_not_fit_are_refused(override, words):
+    with pytest.raises(UsageError) as caught:
+        recipe.load("laptop-hubert-1", overrides=[override])
+    assert words in str(caught.value)
+
+
+def test_the_paper_writes_42_symbols():
+    assert recipe.load("japanese-hubert-base-ctc-32h").tokenizer.vocab_size == 42
 
 
 @pytest.mark.parametrize(

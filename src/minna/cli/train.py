@@ -54,7 +54,7 @@ def train(
     from minna import recipe as recipes
 
     chosen = recipes.load(recipe, overrides=overrides or [])
-    if tokenizer is None and chosen.tokenizer.kind != "base":
+    if tokenizer is None and chosen.tokenizer.kind not in ("base", "sounds", "none"):
         raise UsageError(
             "training needs --tokenizer",
             remedy="give it, or --dry-run to see what would be trained",

@@ -25,19 +25,23 @@ from minna.export.chat import write_chat_template
 from minna.export.dual import fill_dual, write_dual
 from minna.export.files import ExportSettings, as_json, write_weights
 from minna.export.reward import reward_config, reward_weights
+from minna.export.speech import write_speech_run
 from minna.models import Decoder, find_family
 from minna.models.adapters import adapt, as_peft, merge, write_peft
 from minna.models.dual import DualEncoder
 from minna.models.encoder import Encoder
+from minna.models.family import Model
 from minna.models.scorer import Scorer
+from minna.models.speech.encoder import SpeechEncoder
+from minna.models.speech.recogniser import SpeechRecogniser
 from minna.recipe import Recipe, load
 from minna.recipe.init import initialise
 from minna.recipe.tuning import kind_of
 from minna.tokenizer.adopt import FILES
-from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
+from minna.tokenizer.coder import AnyTokenizer
 from minna.train.state import read_model
 
-Trained = Decoder | Encoder | DualEncoder
+Trained = Model
 
 
 def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
@@ -57,8 +61,8 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
         say(f"{out}: this run is exported already")
         return out
     tokenizer = _tokenizer_of(manifest)
-    words = training_tokenizer(tokenizer)
     recipe = load(str(run / "recipe.toml"))
+    words = kind_of(recipe).words(tokenizer)
     last = next(Path(name).parent for name in manifest.files if name.endswith("/state.json"))
     model = _trained(recipe, run / last, words=words)
     with artifact.writing(out, kind=kind, settings=values, parents=parents) as draft:
@@ -69,6 +73,10 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
             parameters = sum(p.numel() for p in whole.parameters())
             if isinstance(whole, DualEncoder):
                 write_dual(draft.path, whole, words=words, settings=settings)
+            elif isinstance(whole, SpeechEncoder | SpeechRecogniser):
+                write_speech_run(
+                    draft.path, whole, recipe, checkpoint=run / last, settings=settings
+                )
             else:
                 family = recipe.model.family
                 write_model(draft.path, whole, family=family, words=words, settings=settings)

@@ -18,6 +18,37 @@ from minna.export.files import ExportSettings, as_json, write_weights
 from minna.models.speech.encoder import SpeechEncoder
 from minna.models.speech.recogniser import SpeechRecogniser
 from minna.models.weights import speech
+from minna.objectives import QuantisedContrastSettings
+from minna.recipe import Recipe
+from minna.recipe.speech import pretraining_of
+from minna.train.state import read_objective
+
+
+def write_speech_run(
+    out: Path,
+    model: SpeechEncoder | SpeechRecogniser,
+    recipe: Recipe,
+    *,
+    checkpoint: Path,
+    settings: ExportSettings,
+) -> None:
+    """Write a trained model, and what its objective learned with it, into the folder `out`.
+
+    Args:
+        out: the folder.
+        model: with its weights.
+        recipe: of the run.
+        checkpoint: whose objective is read.
+        settings: type and size of the weights' files.
+    """
+    if isinstance(model, SpeechRecogniser):
+        write_speech(out, model, settings=settings)
+        return
+    told = recipe.objective
+    fields = told.disk_fields if isinstance(told, QuantisedContrastSettings) else None
+    learned = read_objective(checkpoint)
+    beside = {name: learned[name] for name in pretraining_of(recipe, model).to_disk()}
+    write_speech(out, model, settings=settings, beside=beside, fields=fields)
 
 
 def write_speech(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol, overload
 
 from pydantic import ConfigDict, Field
@@ -21,7 +22,21 @@ from minna.models.dual import DualEncoder
 from minna.models.dual_shape import DualShape, build_dual
 from minna.models.encoder import Encoder, EncoderConfig
 from minna.models.pictures.shapes import fresh_tower
-from minna.models.weights import dual, gpt2, gpt_neox, llama, qwen, qwen2, qwen3, roberta
+from minna.models.speech import encoder as speech_encoder
+from minna.models.speech.config import SpeechConfig
+from minna.models.speech.encoder import SpeechEncoder
+from minna.models.speech.recogniser import SpeechRecogniser
+from minna.models.weights import (
+    dual,
+    gpt2,
+    gpt_neox,
+    llama,
+    qwen,
+    qwen2,
+    qwen3,
+    roberta,
+    speech,
+)
 
 _FORBID = ConfigDict(extra="forbid")
 Size = Annotated[int, Field(gt=0)]
@@ -341,9 +356,10 @@ class RobertaShape:
 
 
 DecoderShape = Gpt2Shape | GptNeoXShape | LlamaShape | QwenShape | Qwen2Shape | Qwen3Shape
-Shape = DecoderShape | RobertaShape | DualShape
+Shape = DecoderShape | RobertaShape | DualShape | SpeechConfig
 ModelShape = Annotated[Shape, Field(discriminator="family")]
-Learns = Literal["causal_lm", "masked_lm", "contrastive"]
+Model = Decoder | Encoder | DualEncoder | SpeechEncoder | SpeechRecogniser
+Learns = Literal["causal_lm", "masked_lm", "contrastive", "speech"]
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -456,6 +472,21 @@ _EVERY = (
         objective="contrastive",
         shard_units=r"^text\.layers\.\d+$",
     ),
+    *(
+        Family(
+            name=name,
+            model_type=name,
+            auto_class=f"{speech.CLASSES[name]}Model",
+            parts=speech_encoder.PARTS,
+            config_to_disk=speech.config_to_disk,
+            config_from_disk=speech.config_from_disk,
+            to_disk=speech.to_disk,
+            from_disk=speech.from_disk,
+            objective="speech",
+            shard_units=speech_encoder.SHARD_UNITS,
+        )
+        for name in speech.CLASSES
+    ),
 )
 FAMILIES = {family.name: family for family in _EVERY}
 
@@ -481,13 +512,16 @@ def build(shape: RobertaShape, *, vocab: int) -> Encoder: ...
 @overload
 def build(shape: DualShape, *, vocab: int) -> DualEncoder: ...
 @overload
-def build(shape: Shape, *, vocab: int) -> Decoder | Encoder | DualEncoder: ...
-def build(shape: Shape, *, vocab: int) -> Decoder | Encoder | DualEncoder:
+def build(shape: SpeechConfig, *, vocab: int) -> SpeechEncoder | SpeechRecogniser: ...
+@overload
+def build(shape: Shape, *, vocab: int) -> Model: ...
+def build(shape: Shape, *, vocab: int) -> Model:
     """Build the (uninitialised) model of a recipe's `[model]` section.
 
     Args:
         shape: the section.
-        vocab: the tokenizer's size; the section's own `vocab` may pad it, never cut it.
+        vocab: the tokenizer's size; the section's own `vocab` may pad it, never cut it. A model of
+            speech has a head where there is one.
 
     Raises:
         UsageError: the section's vocabulary is smaller than the tokenizer's.
@@ -501,10 +535,14 @@ def build(shape: Shape, *, vocab: int) -> Decoder | Encoder | DualEncoder:
     if isinstance(shape, DualShape):
         return build_dual(shape, vocab=size, tower=fresh_tower(shape.tower))
     config = config_of(shape, vocab=size)
+    if isinstance(config, SpeechConfig):
+        return SpeechRecogniser(config) if config.vocab else SpeechEncoder(config)
     return Encoder(config) if isinstance(config, EncoderConfig) else Decoder(config)
 
 
-def config_of(shape: Shape, *, vocab: int) -> DecoderConfig | EncoderConfig:
+def config_of(shape: Shape, *, vocab: int) -> DecoderConfig | EncoderConfig | SpeechConfig:
     """Return what a `[model]` section of one tower builds, for a vocabulary."""
     assert not isinstance(shape, DualShape), "a dual encoder has two"
+    if isinstance(shape, SpeechConfig):
+        return replace(shape, vocab=vocab or None)
     return shape.encoder(vocab) if isinstance(shape, RobertaShape) else shape.decoder(vocab)

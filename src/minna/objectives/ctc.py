@@ -107,7 +107,7 @@ class Ctc(nn.Module):
         self, model: SpeechRecogniser, batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return summed nats, to be divided by clips and by symbols, and how many were skipped."""
-        frozen = int(self.steps) < self.settings.frozen_steps
+        frozen = self.frozen
         said = model(
             batch["samples"],
             batch.get("lengths"),
@@ -130,6 +130,15 @@ class Ctc(nn.Module):
         if frozen and self._ranks.count > 1:
             nats = nats + _nothing(model.body)
         return dict(zip(self.terms, (nats, nats.detach()), strict=True)), {"ctc/skipped": skipped}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stands still in the step that is next."""
+        return int(self.steps) < self.settings.frozen_steps
+
+    def still(self, model: SpeechRecogniser) -> list[nn.Parameter]:
+        """Return what stands still in this step."""
+        return list(model.body.parameters()) if self.frozen else []
 
     @torch.no_grad()
     def after_step(self, model: SpeechRecogniser) -> None:  # noqa: ARG002

@@ -20,9 +20,8 @@ from minna.models.trainable import set_trainable
 from minna.native.attention import knows_head
 from minna.recipe.init import initialise
 from minna.recipe.kinds import Scene
-from minna.recipe.schema import Recipe, check_step_tokens
+from minna.recipe.schema import Recipe, attended, check_step_tokens
 from minna.recipe.tuning import kind_of
-from minna.tokenizer.coder import training_tokenizer
 from minna.train.optim import Muon, make_optimisers
 from minna.train.parallel import place
 from minna.train.precision import Numerics
@@ -31,6 +30,8 @@ from minna.train.ranks import ALONE, Ranks
 from minna.units import format_bytes, format_count, format_seconds
 
 _HOPED_SHARE = 0.3
+# Each rank then has a copy: objectives have weights of their own, or look across ranks.
+_WHOLE = ("experience", "pictures", "sentences", "clips", "utterances")
 
 
 def build_parts(
@@ -55,18 +56,18 @@ def build_parts(
     Raises:
         UsageError: the sections do not fit the tokenizer or each other.
     """
-    words = training_tokenizer(tokenizer)
     accumulation = check_step_tokens(recipe, ranks=ranks.count)
     kind = kind_of(recipe)
+    words = kind.words(tokenizer)
     model = kind.model(recipe, words.vocab_size)
     adapter = recipe.adapter
     if fresh or adapter.used or kind.compares:  # a checkpoint of adapters holds nothing else
         initialise(model, recipe)
-    flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens)
+    flops = model.flops_per_token(row_tokens=attended(recipe))
     learned = None
     if adapter.used:
         assert isinstance(model, Decoder), "the recipe was checked"
-        flops = model.flops_per_token(row_tokens=recipe.stream.row_tokens, learns=False)
+        flops = model.flops_per_token(row_tokens=attended(recipe), learns=False)
         flops += 6 * adapter_parameters(model, adapter)
         learned = adapt(model, adapter, device=numerics.device, seed=recipe.train.seed)
         if isinstance(model, Scorer):  # what it judges by is no adapter, and learns
@@ -84,7 +85,7 @@ def build_parts(
     frozen = set_trainable(model, patterns=patterns)
     # parts of one gathered layer must be of one type
     mixed = adapter.used and adapter.base != "fp32"
-    whole = mixed or recipe.stream.kind in ("experience", "pictures", "sentences")
+    whole = mixed or recipe.stream.kind in _WHOLE
     objective.to(torch.device(numerics.device))
     placement = place(
         model,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,15 @@ from minna.errors import ArtifactError, UsageError
 from minna.models.dual import DualEncoder
 from minna.models.family import FAMILIES, Family, Shape, config_of
 from minna.models.scorer import SCORE, Scorer
+from minna.models.speech.config import SpeechConfig
+from minna.models.speech.encoder import SpeechEncoder
+from minna.models.speech.recogniser import SpeechRecogniser
 from minna.runtime.load import family_of
+from minna.runtime.speech import begin_speech
 from minna.runtime.towers import load_text_tower
 from minna.runtime.weights import read_json, read_weights
+from minna.tokenizer.settings import SoundsSettings
+from minna.tokenizer.sounds import sounds_of_inventory
 
 if TYPE_CHECKING:
     from minna.recipe.schema import Recipe
@@ -34,7 +40,13 @@ if TYPE_CHECKING:
 # With these a shape is whole: what else it leaves out has its default.
 _WHOLE = ("family", "layers", "width", "heads", "ffn", "vocab")
 # What training may change without making it another network.
-_FREE = {"vocab", "dropout", "init_std", "embed_init_std", "residual_init"}
+_FREE = {"vocab", "dropout", "init_std", "embed_init_std", "residual_init"} | {
+    "attention_dropout",
+    "activation_dropout",
+    "feature_dropout",
+    "head_dropout",
+    "layer_drop",
+}
 # A context is lengthened by turning more slowly: that is what such a run is for.
 _LENGTH = {"context", "rotary_scaling", "rotary_bands"}
 # Rows of these are words.
@@ -57,6 +69,11 @@ def initialise(model: nn.Module, recipe: Recipe) -> None:
         return
     refuse_other_shape(recipe)
     path = Path(recipe.init.from_)
+    if isinstance(model, SpeechEncoder | SpeechRecogniser):
+        told = recipe.tokenizer
+        sounds = sounds_of_inventory(told.inventory) if isinstance(told, SoundsSettings) else None
+        begin_speech(model, path, sounds=sounds, seed=recipe.train.seed)
+        return
     family, config = _base(path)
     theirs = family.config_from_disk(config)
     ours = dict(model.named_parameters())
@@ -99,7 +116,7 @@ def refuse_other_shape(recipe: Recipe) -> None:
             f"init.from {path} is of family {family.name}, and model.family is {shape.family}",
             remedy=f'write family = "{family.name}" in [model], or give another model dir',
         )
-    mine = config_of(shape, vocab=shape.vocab or its.vocab)
+    mine = config_of(shape, vocab=shape.vocab or its.vocab or 0)
     lengthened = _LENGTH if getattr(its, "positions", "learned") == "rotary" else set[str]()
     said, found = asdict(mine), asdict(its)
     wrong = [
@@ -115,6 +132,8 @@ def refuse_other_shape(recipe: Recipe) -> None:
             f"(config.json: {', '.join(keys)})",
             remedy="leave the shape out of [model], so that it is read from there, or correct it",
         )
+    if isinstance(mine, SpeechConfig):  # a head is drawn anew, and lengths have no end
+        return
     if mine.vocab < its.vocab:
         raise UsageError(
             f"model.vocab is {mine.vocab}, and {path} has {its.vocab} words: none can be cut",
@@ -147,7 +166,9 @@ def completed(content: dict[str, Any]) -> dict[str, Any]:
     family, config = _base(path)
     its = family.config_from_disk(config)
     known = {key: value for key, value in asdict(its).items() if value is not None}
-    (shape,) = (cls for cls in get_args(Shape) if cls.family == family.name)
+    shape = _shape_of(family.name)
+    if shape is SpeechConfig:
+        known.pop("vocab", None)  # its head writes other sounds
     read = {field.name: known[field.name] for field in fields(shape) if field.name in known}
     if model.get("family", family.name) != family.name:
         read = {}  # the comparison says what is wrong
@@ -155,6 +176,14 @@ def completed(content: dict[str, Any]) -> dict[str, Any]:
     if tokenizer.get("kind") == "base":
         tokenizer.setdefault("vocab_size", its.vocab)
     return {**content, "model": {"family": family.name, **read, **model}, "tokenizer": tokenizer}
+
+
+def _shape_of(family: str) -> type:
+    """Return the class of a family's `[model]` section."""
+    for cls in get_args(Shape):
+        if family in (get_args(get_type_hints(cls)["family"])):
+            return cls
+    raise AssertionError(f"no section of {family}")
 
 
 def _base(path: Path) -> tuple[Family, dict[str, Any]]:

@@ -13,9 +13,8 @@ from typing import Any, Protocol, cast
 
 from torch import nn
 
-from minna.models import Decoder, build
-from minna.models.dual import DualEncoder
-from minna.models.encoder import Encoder
+from minna.models import build
+from minna.models.family import Model
 from minna.objectives import CausalLM, MaskedLM
 from minna.recipe import evaluators, masked_evaluators
 from minna.recipe.schema import Recipe
@@ -27,7 +26,7 @@ from minna.streams import (
     TokenShards,
     write_tokens,
 )
-from minna.tokenizer.coder import AnyTokenizer
+from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.tokenizer.masks import with_masks
 from minna.train.precision import Numerics
 from minna.train.protocols import Evaluator, Objective, Stream
@@ -75,7 +74,7 @@ def _tokens(recipe: Recipe, corpus: Path, tokenizer: Path, out: Path, threads: i
     return write_tokens(corpus, tokenizer=tokenizer, out=out, threads=threads)
 
 
-def _model(recipe: Recipe, vocab: int) -> Decoder | Encoder | DualEncoder:
+def _model(recipe: Recipe, vocab: int) -> Model:
     return build(recipe.model, vocab=vocab)
 
 
@@ -103,6 +102,7 @@ class Kind:
         quality: what the loss means, for the tokens folder.
         tokens: writes the corpus as the stream reads it.
         model: makes the model of a vocabulary, its weights not set (but those of a locked tower).
+        words: opens the tokenizer.
         data: opens what training reads.
         told: figures that the line of progress shows.
         compares: whether the weights of `init.from` are needed for as long as the run lasts.
@@ -115,7 +115,8 @@ class Kind:
     looks: Callable[[Scene, Stream], list[Evaluator]]
     quality: Callable[[Path], Quality]
     tokens: Callable[[Recipe, Path, Path, Path, int], Path] = _tokens
-    model: Callable[[Recipe, int], Decoder | Encoder | DualEncoder] = _model
+    model: Callable[[Recipe, int], Model] = _model
+    words: Callable[[Path], AnyTokenizer] = training_tokenizer
     data: Callable[[Path], Data] = lambda tokens: TokenShards(tokens, split="train")
     told: tuple[str, ...] = field(default=())
     compares: bool = False

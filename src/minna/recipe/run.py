@@ -39,6 +39,8 @@ from minna.recipe.tuning import kind_of
 from minna.runtime.reward import RULE
 from minna.runtime.towers import tower_digest, tower_folder
 from minna.tokenizer.adopt import adopt_tokenizer
+from minna.tokenizer.settings import NoTokenizerSettings, SoundsSettings
+from minna.tokenizer.sound_folder import write_vocabulary
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
 from minna.train.precision import agreed, pick_device
@@ -119,7 +121,8 @@ def run_recipe(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path) -> P
 
 def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ranks) -> Path:
     """Train on one of the ranks: what only one may do (checks, files), the first one does."""
-    if tokenizer == out / OWN_TOKENIZER and recipe.init.from_:
+    _refuse_given_tokenizer(recipe, tokenizer, own=out / OWN_TOKENIZER)
+    if tokenizer == out / OWN_TOKENIZER:
         ranks.together(functools.partial(_adopt, recipe, out) if ranks.first else lambda: None)
     inputs = ranks.together(
         lambda: _Inputs(
@@ -178,10 +181,29 @@ def _run(recipe: Recipe, *, corpus: Path, tokenizer: Path, out: Path, ranks: Ran
     return out
 
 
+def _refuse_given_tokenizer(recipe: Recipe, given: Path, *, own: Path) -> None:
+    """Refuse a tokenizer where the recipe itself says what is written.
+
+    Raises:
+        UsageError: one was given.
+    """
+    told = recipe.tokenizer
+    if isinstance(told, SoundsSettings | NoTokenizerSettings) and given != own:
+        raise UsageError(
+            f"recipe {recipe.name} reads no text (tokenizer.kind is {told.kind}), and the "
+            f"tokenizer {given} was given",
+            remedy="leave --tokenizer out",
+        )
+
+
 def _adopt(recipe: Recipe, out: Path) -> None:
-    """Copy the tokenizer of `init.from` into the run."""
+    """Write the tokenizer that the recipe names into the run: of `init.from`, or of sounds."""
     _refuse_other_kind(out)
-    adopt_tokenizer(Path(recipe.init.from_), out=out / OWN_TOKENIZER)
+    told = recipe.tokenizer
+    if isinstance(told, SoundsSettings | NoTokenizerSettings):
+        write_vocabulary(out / OWN_TOKENIZER, told)
+    elif recipe.init.from_:
+        adopt_tokenizer(Path(recipe.init.from_), out=out / OWN_TOKENIZER)
 
 
 def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Parent]:
@@ -189,8 +211,8 @@ def _parents(recipe: Recipe, corpus: Path, tokenizer: Path) -> list[artifact.Par
         artifact.parent_of(corpus, role="corpus", kind="corpus"),
         artifact.parent_of(tokenizer, role="tokenizer"),
     ]
-    reward = getattr(recipe.stream, "reward", "")
-    for role, place in (("init", recipe.init.from_), ("reward", reward)):
+    reward, labels = (getattr(recipe.stream, name, "") for name in ("reward", "labels"))
+    for role, place in (("init", recipe.init.from_), ("reward", reward), ("labels", labels)):
         if place and (Path(place) / artifact.MANIFEST_NAME).is_file():
             parents.append(artifact.parent_of(Path(place), role=role))
     return parents
@@ -209,6 +231,9 @@ def _others(recipe: Recipe) -> dict[str, str]:
         found["rule"] = sha256(place.read_text(encoding="utf-8"))
     elif reward and (Path(reward) / "config.json").is_file():
         found["reward model"] = terms.fingerprint(Path(reward))
+    labels: str = getattr(recipe.stream, "labels", "")
+    if labels and (Path(labels) / artifact.MANIFEST_NAME).is_file():
+        found["side-car of labels"] = _content_digest(Path(labels))
     for role, place in (("image tower", recipe.init.image), ("text tower", recipe.init.text)):
         if place:
             found[role] = tower_digest(tower_folder(place))

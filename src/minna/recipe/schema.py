@@ -19,38 +19,48 @@ from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.adapters import AdapterSettings
 from minna.models.family import FAMILIES, DualShape, ModelShape, Shape
+from minna.models.speech.config import SpeechConfig
 from minna.objectives import (
     BradleyTerrySettings,
     CausalLMSettings,
     ClipSettings,
     CloobSettings,
+    CtcSettings,
     DPOSettings,
     GRPOSettings,
+    MaskedClustersSettings,
     MaskedLMSettings,
     PPOSettings,
+    QuantisedContrastSettings,
+    SelfDistillationSettings,
     SiglipSettings,
 )
 from minna.recipe.init import completed
+from minna.recipe.speech_checks import check_speech, speech_objective
 from minna.runtime.reward import RULE
 from minna.settings import Shelf, by_kind, merge, with_overrides
 from minna.streams import (
     ChatStreamSettings,
+    ClipStreamSettings,
     ExperienceSettings,
     MaskedStreamSettings,
     PairStreamSettings,
     PictureStreamSettings,
     SentenceStreamSettings,
     TextStreamSettings,
+    UtteranceStreamSettings,
 )
 from minna.streams.experience import check_rollout
 from minna.tokenizer.settings import (
     AnyTokenizerSettings,
     BaseTokenizerSettings,
+    NoTokenizerSettings,
+    SoundsSettings,
     TokenizerSettings,
 )
 from minna.train.loop import TrainSettings
 from minna.train.optim import AdamWSettings, MuonSettings, OptimSettings
-from minna.train.schedule import Cosine, Linear, Schedule, StableDecay
+from minna.train.schedule import Cosine, Linear, Schedule, StableDecay, TriStage
 
 _FORBID = ConfigDict(extra="forbid")
 
@@ -97,8 +107,13 @@ StreamSettings = Annotated[
     | Annotated[PairStreamSettings, Tag("pairs")]
     | Annotated[ExperienceSettings, Tag("experience")]
     | Annotated[PictureStreamSettings, Tag("pictures")]
-    | Annotated[SentenceStreamSettings, Tag("sentences")],
-    by_kind("text", "masked", "chat", "pairs", "experience", "pictures", "sentences"),
+    | Annotated[SentenceStreamSettings, Tag("sentences")]
+    | Annotated[ClipStreamSettings, Tag("clips")]
+    | Annotated[UtteranceStreamSettings, Tag("utterances")],
+    by_kind(
+        *("text", "masked", "chat", "pairs", "experience"),
+        *("pictures", "sentences", "clips", "utterances"),
+    ),
 ]
 ObjectiveSettings = Annotated[
     Annotated[CausalLMSettings, Tag("causal_lm")]
@@ -109,10 +124,15 @@ ObjectiveSettings = Annotated[
     | Annotated[GRPOSettings, Tag("grpo")]
     | Annotated[ClipSettings, Tag("clip")]
     | Annotated[CloobSettings, Tag("cloob")]
-    | Annotated[SiglipSettings, Tag("siglip")],
+    | Annotated[SiglipSettings, Tag("siglip")]
+    | Annotated[MaskedClustersSettings, Tag("masked_clusters")]
+    | Annotated[QuantisedContrastSettings, Tag("quantised_contrast")]
+    | Annotated[SelfDistillationSettings, Tag("self_distillation")]
+    | Annotated[CtcSettings, Tag("ctc")],
     by_kind(
         *("causal_lm", "masked_lm", "bradley_terry", "dpo", "ppo", "grpo"),
         *("clip", "cloob", "siglip"),
+        *("masked_clusters", "quantised_contrast", "self_distillation", "ctc"),
     ),
 ]
 # Which streams an objective reads.
@@ -126,12 +146,20 @@ _STREAMS_OF = {
     "clip": ("pictures", "sentences"),
     "cloob": ("pictures", "sentences"),
     "siglip": ("pictures", "sentences"),
+    "masked_clusters": ("clips",),
+    "quantised_contrast": ("clips",),
+    "self_distillation": ("clips",),
+    "ctc": ("utterances",),
 }
 _LEARNS = {
     "masked_lm": "masked_lm",
     "clip": "contrastive",
     "cloob": "contrastive",
     "siglip": "contrastive",
+    "masked_clusters": "speech",
+    "quantised_contrast": "speech",
+    "self_distillation": "speech",
+    "ctc": "speech",
 }
 # These begin from a model that knows something, and compare with it exactly.
 _GOES_ON = ("bradley_terry", "dpo", "ppo", "grpo")
@@ -165,7 +193,7 @@ class Recipe:
 
 # Which classes a section may be, for naming the nearest key.
 _SECTIONS: dict[str, tuple[type, ...]] = {
-    "tokenizer": (TokenizerSettings, BaseTokenizerSettings),
+    "tokenizer": (TokenizerSettings, BaseTokenizerSettings, SoundsSettings, NoTokenizerSettings),
     "model": get_args(Shape),
     "stream": (
         TextStreamSettings,
@@ -175,6 +203,8 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
         ExperienceSettings,
         PictureStreamSettings,
         SentenceStreamSettings,
+        ClipStreamSettings,
+        UtteranceStreamSettings,
     ),
     "objective": (
         CausalLMSettings,
@@ -186,9 +216,13 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
         ClipSettings,
         CloobSettings,
         SiglipSettings,
+        MaskedClustersSettings,
+        QuantisedContrastSettings,
+        SelfDistillationSettings,
+        CtcSettings,
     ),
     "optim": (AdamWSettings, MuonSettings),
-    "schedule": (Cosine, Linear, StableDecay),
+    "schedule": (Cosine, Linear, StableDecay, TriStage),
     "train": (TrainSettings,),
     "init": (InitSettings,),
     "adapter": (AdapterSettings,),
@@ -268,8 +302,11 @@ def _explain(item: Any) -> str:
         "cosine",
         "linear",
         "stable_decay",
+        "tri_stage",
         "trained",
         "base",
+        "sounds",
+        "none",
     }
     path = [str(part) for part in item["loc"] if part not in tags]
     where = ".".join(path)
@@ -292,7 +329,7 @@ def _check_across(recipe: Recipe) -> None:
         )
     learns, told = FAMILIES[recipe.model.family].objective, recipe.objective.kind
     if learns != _LEARNS.get(told, "causal_lm"):
-        kind = "clip" if learns == "contrastive" else learns
+        kind = {"contrastive": "clip", "speech": speech_objective(recipe)}.get(learns, learns)
         raise UsageError(
             f"model.family {recipe.model.family} learns by {learns}, and objective.kind is {told}",
             remedy=f'write kind = "{kind}" in [objective]',
@@ -304,6 +341,8 @@ def _check_across(recipe: Recipe) -> None:
             f"{recipe.stream.kind!r}",
             remedy=f'write kind = "{kinds[0]}" in [stream]',
         )
+    if isinstance(recipe.model, SpeechConfig):
+        check_speech(recipe)
     check_step_tokens(recipe, ranks=1)
     _check_tuning(recipe)
     if recipe.adapter.used:
@@ -452,6 +491,11 @@ def check_step_tokens(recipe: Recipe, *, ranks: int) -> int:
             remedy=f"nearest are {low} and {low + once}",
         )
     return tokens // once
+
+
+def attended(recipe: Recipe) -> int:
+    """Return how many tokens of a row attend to each other at most."""
+    return getattr(recipe.stream, "attended", recipe.stream.row_tokens)
 
 
 def _key(key: str) -> str:

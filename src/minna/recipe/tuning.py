@@ -29,6 +29,7 @@ from minna.recipe import tuning_evaluators as looks
 from minna.recipe.kinds import MASKED, TEXT, Kind, Scene
 from minna.recipe.pictures import PICTURES, SENTENCES
 from minna.recipe.schema import Recipe
+from minna.recipe.speech import RECOGNITION, SPEECH
 from minna.runtime.episodes import Episodes
 from minna.runtime.reward import RULE, load_scorer, open_reward
 from minna.streams import (
@@ -250,6 +251,8 @@ _KINDS = {
     ),
     **{(told, "pictures"): PICTURES for told in ("clip", "cloob", "siglip")},
     **{(told, "sentences"): SENTENCES for told in ("clip", "cloob", "siglip")},
+    **{(told, "clips"): kind for told, kind in SPEECH.items()},
+    ("ctc", "utterances"): RECOGNITION,
 }
 
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from minna.console import say
 from minna.errors import ArtifactError, UsageError
 from minna.models.speech.config import SpeechConfig, frames_of
 from minna.models.speech.encoder import SpeechEncoder
@@ -31,7 +32,7 @@ from minna.models.weights.speech import (
 )
 from minna.runtime.load import Device, choose_device
 from minna.runtime.towers import digest_of, weight_files
-from minna.runtime.weights import read_json, read_weights
+from minna.runtime.weights import read_json, read_tensors, read_weights
 from minna.runtime.windows import by_windows
 from minna.tokenizer.sounds import VOCAB_NAME, Sounds, read_sounds
 
@@ -198,6 +199,44 @@ def open_recogniser(path: Path, *, device: Device = "auto") -> OpenRecogniser:
     model = SpeechRecogniser(config)
     _fill(model, recogniser_from_disk(read_weights(path), config), path)
     return OpenRecogniser(_at_rest(model, device), sounds, path)
+
+
+def begin_speech(
+    model: SpeechEncoder | SpeechRecogniser, path: Path, *, sounds: Sounds | None, seed: int
+) -> None:
+    """Give a model the weights of a folder to go on from.
+
+    A recogniser's head is taken where it writes the very same symbols, else it is drawn.
+
+    Args:
+        model: of the shape that the folder has.
+        path: an encoder or a recogniser.
+        sounds: symbols of the recogniser that is trained; None for an encoder.
+        seed: of a head that is drawn.
+
+    Raises:
+        ArtifactError: the folder is neither, or its weights do not fit its config.
+    """
+    if isinstance(model, SpeechEncoder):
+        model.load_state_dict(open_encoder(path, device="cpu").model.state_dict())
+        say(f"weights of {path} ({model.config.family})")
+        return
+    if (path / VOCAB_NAME).is_file() and sounds == read_sounds(path):
+        model.load_state_dict(open_recogniser(path, device="cpu").model.state_dict())
+        say(f"weights of {path} ({model.config.family}), with its head")
+        return
+    model.body.load_state_dict(open_encoder(path, device="cpu").model.state_dict())
+    model.initialise_head(seed=seed)
+    say(f"weights of {path} ({model.config.family}); the head is drawn")
+
+
+def beside_speech(path: Path) -> dict[str, Tensor]:
+    """Return what was learned beside the encoder of a folder of ours; {} where nothing lies there.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    return read_tensors(path / PRETRAINING) if (path / PRETRAINING).is_file() else {}
 
 
 def speech_digest(path: Path, beside: Iterable[str] = ()) -> str:

@@ -83,6 +83,15 @@ def _read_shards(path: Path, index: Path) -> dict[str, Tensor]:
     return state
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read one safetensors file (or tensors saved by torch, without anything else in it).
+
+    Raises:
+        ArtifactError: it is damaged, or cannot be read.
+    """
+    return _read_file(file)
+
+
 def _read_file(file: Path) -> dict[str, Tensor]:
     if not os.access(file, os.R_OK):  # safetensors would say that it is not there
         raise ArtifactError(

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass
 
 from minna.settings import by_kind
+from minna.tokenizer.sounds import sounds_of_inventory
 
 SPACE = "\u2581"
 """How SentencePiece writes a space inside a piece."""
@@ -105,9 +106,43 @@ class BaseTokenizerSettings:
     vocab_size: int = Field(ge=8, le=1 << 20)
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class SoundsSettings:
+    """The symbols of a recogniser of speech: a blank, a boundary between words, and sounds.
+
+    Attributes:
+        kind: says so.
+        inventory: "julius" has the 40 phones of the paper's 42 symbols, "open-jtalk" those in which
+            corpora are written; "kana" writes katakana as pronounced.
+    """
+
+    kind: Literal["sounds"]
+    inventory: Literal["julius", "open-jtalk", "kana"] = "julius"
+
+    @property
+    def vocab_size(self) -> int:
+        """Symbols."""
+        return sounds_of_inventory(self.inventory).size
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class NoTokenizerSettings:
+    """Nothing is written: an encoder of speech learns from sound alone."""
+
+    kind: Literal["none"]
+
+    @property
+    def vocab_size(self) -> int:
+        """No symbols."""
+        return 0
+
+
 AnyTokenizerSettings = Annotated[
-    Annotated[TokenizerSettings, Tag("trained")] | Annotated[BaseTokenizerSettings, Tag("base")],
-    by_kind("trained", "base"),
+    Annotated[TokenizerSettings, Tag("trained")]
+    | Annotated[BaseTokenizerSettings, Tag("base")]
+    | Annotated[SoundsSettings, Tag("sounds")]
+    | Annotated[NoTokenizerSettings, Tag("none")],
+    by_kind("trained", "base", "sounds", "none"),
 ]
 """A recipe's [tokenizer]; `kind` may be left out for one that is trained."""
 

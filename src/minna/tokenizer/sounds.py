@@ -90,6 +90,11 @@ class Sounds:
         """Of the vocabulary: the symbols, the boundary and the blank."""
         return len(self.symbols) + _FIRST_ID
 
+    @property
+    def vocab_size(self) -> int:
+        """The same, by the name that tokenizers have for it."""
+        return self.size
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: number for number, symbol in enumerate(self.symbols, start=_FIRST_ID)}

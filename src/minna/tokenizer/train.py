@@ -35,6 +35,8 @@ from minna.tokenizer.settings import (
     SPECIALS,
     AnyTokenizerSettings,
     BaseTokenizerSettings,
+    NoTokenizerSettings,
+    SoundsSettings,
     TokenizerSettings,
 )
 from minna.units import format_bytes
@@ -59,6 +61,11 @@ def train_tokenizer(corpus: Path, *, out: Path, settings: AnyTokenizerSettings) 
             SentencePiece's.
         ArtifactError: `corpus` is not a corpus, or `out` holds something else.
     """
+    if isinstance(settings, SoundsSettings | NoTokenizerSettings):
+        raise UsageError(
+            f"the recipe reads no text (tokenizer.kind is {settings.kind})",
+            remedy="give its corpus to `minna train`; there is nothing to train before",
+        )
     if isinstance(settings, BaseTokenizerSettings):
         raise UsageError(
             "the recipe takes the tokenizer of the model it goes on from (tokenizer.kind is base)",

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 _FORBID = ConfigDict(extra="forbid")
 Fraction = Annotated[float, Field(ge=0, le=1)]
+_BEGIN = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -64,4 +65,34 @@ class StableDecay:
         return self.floor + (1 - self.floor) * min(1.0, left)
 
 
-Schedule = Annotated[Cosine | Linear | StableDecay, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=_FORBID)
+class TriStage:
+    """Up, flat, and exponentially down to `floor`, in shares of the run, as fairseq tunes speech.
+
+    It begins at a hundredth of the peak (Baevski et al. 2020, section 4.3; fairseq's tri_stage).
+
+    Attributes:
+        warmup, decay: shares of the run; the rest, between them, is flat.
+        floor: at the end, above 0.
+    """
+
+    kind: Literal["tri_stage"] = "tri_stage"
+    warmup: Fraction = 0.1
+    decay: Fraction = 0.5
+    floor: float = Field(default=0.05, gt=0, le=1)
+
+    def __post_init__(self) -> None:
+        """Check that up and down fit into a run."""
+        if self.warmup + self.decay > 1 + 1e-9:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than a run")
+
+    def scale(self, step: int, total: float) -> float:
+        """Return the factor on the peak rate at `step` (from 0) of `total`."""
+        up, down = self.warmup * total, self.decay * total
+        if step < up:
+            return _BEGIN + (1 - _BEGIN) * step / up
+        done = (step - (total - down)) / max(1.0, down)
+        return self.floor ** min(1.0, max(0.0, done))
+
+
+Schedule = Annotated[Cosine | Linear | StableDecay | TriStage, Field(discriminator="kind")]

@@ -170,6 +170,17 @@ def read_model(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_objective(folder: Path) -> dict[str, Tensor]:
+    """Return what the objective of a checkpoint learned (codebooks, teachers), whole."""
+    tensors = {
+        name: torch.empty(found.size, dtype=found.properties.dtype)
+        for name, found in stored(folder).items()
+        if name.startswith(_OBJECTIVE) and "/" not in name
+    }
+    _read(folder, tensors)
+    return {name.removeprefix(_OBJECTIVE): tensor for name, tensor in tensors.items()}
+
+
 def stored(folder: Path) -> dict[str, TensorStorageMetadata]:
     """Name, shape and type of every tensor of a checkpoint.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import nn
 
 from minna.errors import TrainingError
 from minna.train.parallel import whole
-from minna.train.protocols import Batch, Parts
+from minna.train.protocols import Batch, Objective, Parts
 from minna.train.state import learning
 
 
@@ -59,6 +60,8 @@ def take_step(
             (loss * ranks.count if ranks.count > 1 else loss).backward()
         summed += [(name, value.detach()) for name, value in sums.items()]
         figures.update(logged)
+    for parameter in _still(objective, model):
+        parameter.grad = None
     gradient = whole(nn.utils.clip_grad_norm_([p for _, p in learning(parts)], parts.clip))
     # The one wait for a GPU in a step: read sooner, each micro-batch would wait for the one before.
     *read, norm = torch.stack([*(value for _, value in summed), gradient]).tolist()
@@ -80,6 +83,17 @@ def take_step(
         optimiser.zero_grad(set_to_none=True)
     objective.after_step(model)
     return StepResult(loss=value, figures=dict(figures), gradient_norm=norm, lr_scale=scale)
+
+
+def _still(objective: Objective, model: nn.Module) -> Iterable[nn.Parameter]:
+    """Return what shall stand still in this step: optimisers pass over what has no gradient.
+
+    Ranks that wait for each other's gradients need one of every parameter, if only zeros, and
+    zeros would still move it (decay, moments).
+    """
+    still: Callable[[nn.Module], Iterable[nn.Parameter]] | None
+    still = getattr(objective, "still", None)
+    return () if still is None else still(model)
 
 
 def _counts(parts: Parts, batches: list[Batch], *, step: int) -> dict[str, float]:

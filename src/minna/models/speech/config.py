@@ -31,6 +31,7 @@ BLANK = 0
 
 _OF_FAMILY = {"hubert": ("group", 1, 128), "wav2vec2": ("group", 1, 128)}
 _OF_DATA2VEC = ("layer", 5, 19)
+_NO_END = 1 << 40
 
 Size = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -128,6 +129,11 @@ class SpeechConfig:
                 )
 
     @property
+    def context(self) -> int:
+        """Frames that can be told apart: convolutions tell places, however many there are."""
+        return _NO_END
+
+    @property
     def positions(self) -> tuple[int, int]:
         """Convolutions that tell places, and frames that each of them sees."""
         assert self.position_layers is not None, "settled when it was made"
@@ -165,7 +171,7 @@ def large(family: SpeechFamily) -> SpeechConfig:
         heads=16,
         ffn=4096,
         conv_norm="layer",
-        conv_bias=family == "wav2vec2",
+        conv_bias=True,
         block_norm="pre",
         dropout=0.0,
         attention_dropout=0.0,

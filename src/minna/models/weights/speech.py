@@ -165,6 +165,20 @@ def recogniser_to_disk(state: dict[str, Tensor], config: SpeechConfig) -> dict[s
     }
 
 
+def to_disk(state: dict[str, Tensor], config: SpeechConfig) -> dict[str, Tensor]:
+    """Rename the state of an encoder, or with `vocab` of a recogniser."""
+    return recogniser_to_disk(state, config) if config.vocab else encoder_to_disk(state)
+
+
+def from_disk(state: dict[str, Tensor], config: SpeechConfig) -> Generator[tuple[str, Tensor]]:
+    """Rename the tensors of an encoder's folder, or with `vocab` of a recogniser's.
+
+    Raises:
+        ArtifactError: a tensor is missing or unknown.
+    """
+    return (recogniser_from_disk if config.vocab else encoder_from_disk)(state, config)
+
+
 def pretraining_to_disk(
     state: dict[str, Tensor], beside: dict[str, Tensor], config: SpeechConfig
 ) -> dict[str, Tensor]:
