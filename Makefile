@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINNA := $(BIN)/minna
 OUT ?= build/quickstart
 
-.PHONY: help demo instruct experiments-ppo experiments-instruct experiments-clip test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo bench-clip bench-contrastive bench-beam clean
+.PHONY: help demo instruct experiments-ppo experiments-instruct experiments-clip experiments-speech test test-full faults lint format bench-train bench-memory bench-parallel bench-attention bench-generate bench-corpus bench-cleaning bench-planted bench-tokenizer bench-evaluate bench-sft bench-ppo bench-clip bench-contrastive bench-beam bench-labels bench-speech clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -104,6 +104,9 @@ experiments-clip: $(VENV)/.installed-dev  ## CLIP, CLOOB and SigLIP on emoji, ph
 	test -f build/emoji/minna.json || $(MINNA) corpus build emoji --out build/emoji
 	$(BIN)/python -m experiments.clip.run
 
+experiments-speech: $(VENV)/.installed-dev  ## HuBERT pre-trained in Japanese, in English, or not at all; 3 and 50 minutes of labels
+	$(BIN)/python -m experiments.speech.run
+
 bench-sft: $(VENV)/.installed  ## supervised tuning: speed, memory, loss reached, beside TRL's SFTTrainer
 	$(PYTHON) -m venv $(VENV)-bench-tune
 	$(VENV)-bench-tune/bin/python -m pip install --quiet -c constraints.txt -r bench/env/tune.txt
@@ -120,6 +123,16 @@ bench-beam: $(VENV)/.installed  ## beam search over phones beside pyctcdecode
 	$(PYTHON) -m venv $(VENV)-bench-beam
 	$(VENV)-bench-beam/bin/python -m pip install --quiet -r bench/env/beam.txt
 	$(BIN)/python bench/bench_beam.py --peer-python $(VENV)-bench-beam/bin/python
+
+bench-labels: $(VENV)/.installed  ## k-means labels of speech beside features on disk and scikit-learn
+	$(PYTHON) -m venv $(VENV)-bench-labels
+	$(VENV)-bench-labels/bin/python -m pip install --quiet -c constraints.txt -r bench/env/labels.txt
+	$(BIN)/python bench/bench_labels.py --peer-python $(VENV)-bench-labels/bin/python
+
+bench-speech: $(VENV)/.installed-dev  ## pre-training of HuBERT and wav2vec 2.0 beside plain loops around transformers
+	$(PYTHON) -m venv $(VENV)-bench-speech
+	$(VENV)-bench-speech/bin/python -m pip install --quiet -c constraints.txt -r bench/env/speech.txt
+	$(BIN)/python bench/bench_speech.py --peer-python $(VENV)-bench-speech/bin/python
 
 bench-contrastive: $(VENV)/.installed  ## the contrastive losses beside plain ones: time and memory at 1,024 and 8,192 pairs
 	$(BIN)/python bench/bench_contrastive.py

@@ -17,10 +17,52 @@ from tests.evaluate.made_data import write_all
 from tests.test_chain import FAST
 from tests.toy_chain import sentences
 from tests.toy_pictures import make_pairs, make_tower
+from tests.toy_speech import speak
 
 from minna.cli.main import main
+from minna.corpus.audio import store_clip
 
 CLIP = " init.image=TOWER model.pixels=0 stream.sources=[] stream.views=1 train.tokens_per_step=384 train.micro_batch_rows=16"
+SPEECH = [
+    "model.layers=1",
+    "model.width=32",
+    "model.heads=2",
+    "model.ffn=48",
+    "model.conv_widths=[12,12,12,12,12,12,12]",
+    "model.position_groups=4",
+    "stream.row_tokens=500",
+    "stream.longest=8.0",
+    "train.steps=4",
+    "train.tokens_per_step=500",
+    "train.compile=off",
+    "train.device=cpu",
+    "train.evaluate_every=4",
+    "train.save_every=4",
+    "evaluate.valid_documents=4",
+]
+SPOKEN = " ".join(
+    [
+        *(
+            "corpus.limit=24",
+            "corpus.valid=0.2",
+            "corpus.test=0.2",
+            "corpus.workers=1",
+            "corpus.speakers=6",
+        ),
+        *("labels-1.clusters=8", "labels-1.sample=2000", "labels-2.layer=1", "labels-2.clusters=8"),
+        *(
+            "labels-2.sample=1000",
+            "hubert-1-run.objective.clusters=8",
+            "hubert-run.objective.clusters=8",
+        ),
+        *(f"{run}.schedule.warmup=1" for run in ("hubert-1-run", "hubert-run")),
+        *(
+            f"{run}.{one}"
+            for run in ("hubert-1-run", "hubert-run", "recogniser-run")
+            for one in SPEECH
+        ),
+    ]
+)
 PPO = " stream.row_tokens=96 train.tokens_per_step=768"
 VERBS = [
     "corpus mix", "corpus join", "corpus filter", "label translate", "label caption", "label clip-score", "duel",
@@ -147,6 +189,8 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
     make_pairs(tmp_path / "shapes")
     (tmp_path / "shapes" / "pictures").rename(tmp_path / "PICTURES")
     make_tower(tmp_path / "shapes").rename(tmp_path / "TOWER")
+    (tmp_path / "RECORDINGS").mkdir()
+    (tmp_path / "RECORDINGS" / "talk.flac").write_bytes(store_clip(speak(["カサ", "ミ"])[0]))
     small = " ".join(FAST)
     replaced = {
         "corpus build emoji": "corpus build pictures --from PICTURES --licence CC0-1.0 --valid 0.2 --test 0.2 near=off",
@@ -155,6 +199,7 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
         "corpus build local --from TEXTS ": "corpus build local --from TEXTS --documents line ",
         "--vocab-size 4096": "--vocab-size 420",
         "--track cpu-10min-tatoeba": "--track tiny.toml",
+        "corpus.path=TEXTS": f"corpus.path=TEXTS {SPOKEN}",
     }
     done = 0
     for line in commands("README.md"):
@@ -169,7 +214,8 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path, monkeypatch, capsy
         if not command.startswith("minna ") or "quickstart" in command:
             continue
         if command.startswith("minna train"):
-            command = re.sub(r" train\.steps=\d+", "", command) + " " + small
+            own = " ".join(SPEECH) if "laptop-ctc" in command else small
+            command = re.sub(r" train\.steps=\d+", "", command) + " " + own
             # rows of pairs are twice as long; in twelve steps no reward model learns anything
             command += " train.micro_batch_rows=4" * ("toy-reward" in command)
             command += PPO * ("toy-ppo" in command)

@@ -173,6 +173,12 @@ def _ends_checkpoints(args: tuple[Any, ...]) -> bool:
     return Path(args[0]).name == "checkpoints"
 
 
+def _kill_at_file(*, call: int, named: str = "") -> None:
+    """End at once when a file or folder whose path holds `named` is to get its name."""
+    holds = lambda args: named in str(args[1])  # noqa: E731
+    _before(os, "replace", call, lambda: os.kill(os.getpid(), signal.SIGKILL), of=holds)
+
+
 def _half_dropped(*, call: int) -> None:
     """End in the middle of the removal of an old checkpoint."""
     real, seen = shutil.rmtree, [0]
@@ -199,5 +205,6 @@ _KINDS: dict[str, Callable[..., None]] = {
     "code": _code,
     "clock": _clock,
     "kill": _kill,
+    "kill_at_file": _kill_at_file,
     "half_dropped": _half_dropped,
 }

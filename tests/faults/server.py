@@ -35,6 +35,16 @@ _PRELOADED = (
     "torch.distributed.checkpoint.hf_storage",
     "torch.nn.parallel",
 )
+# what a pipeline of speech imports besides, once the first one is asked for
+_OF_PIPELINES = (
+    "minna.cli.pipeline",
+    "minna.pipeline",
+    "minna.corpus.clip_corpus",
+    "minna.label.kmeans",
+    "minna.evaluate.speech",
+    "minna.recipe.speech",
+    "transformers.models.hubert.modeling_hubert",
+)
 
 
 def main() -> None:
@@ -54,6 +64,9 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         children: list[int] = []
+        if any(rank["argv"][0] == "pipeline" for rank in request["ranks"]):
+            for name in _OF_PIPELINES:
+                importlib.import_module(name)
         for rank in request["ranks"]:
             children.append(_start(rank, group=children[0] if children else 0))
         answer = _wait(children, kill=request.get("kill"), limit=request["limit"])

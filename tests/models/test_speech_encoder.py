@@ -19,6 +19,7 @@ from tests.speech_models import MODES, batch, but, encoder, noise, recogniser, s
 
 from minna.errors import ArtifactError, DataError, UsageError
 from minna.models.speech import config as shapes
+from minna.models.speech import convolutions
 from minna.models.speech.blocks import SpeechBlock
 from minna.models.speech.config import KERNELS, STRIDES, SpeechConfig, frames_of
 from minna.models.speech.convolutions import by_fourier, normalised
@@ -151,6 +152,46 @@ def test_places_by_fourier_are_those_of_the_convolution_with_their_gradients():
         torch.testing.assert_close(
             torch.autograd.grad(found, (x, weight), push),
             torch.autograd.grad(expected, (x, weight), push),
+        )
+
+
+def test_the_way_back_by_products_is_that_of_the_convolution():
+    for steps, kernel, stride in (
+        (8, 3, 2),
+        (9, 3, 2),
+        (9, 2, 2),
+        (7, 2, 2),
+        (23, 10, 5),
+        (4, 3, 1),
+    ):
+        x = torch.randn(3, steps, 6, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(5, 6, kernel, dtype=torch.float64, requires_grad=True)
+        expected = F.conv1d(x.transpose(1, 2), weight, stride=stride).transpose(1, 2)
+        found = convolutions._Strided.apply(x, weight, stride)
+        torch.testing.assert_close(found, expected)
+        push = torch.randn_like(expected)
+        torch.testing.assert_close(
+            torch.autograd.grad(found, (x, weight), push),
+            torch.autograd.grad(expected, (x, weight), push),
+        )
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_norm_within_the_first_convolution_is_that_behind_it(bias):
+    model = encoder(conv_bias=bias).double()
+    layer = model.feature_extractor.conv_layers[0]
+    windows = noise(2, 3_000).double().unfold(1, 10, 5)
+    conv, norm = layer.conv, layer.layer_norm
+    for steps in (None, [599, 211]):
+        heard = F.linear(windows, conv.weight[:, 0], conv.bias)
+        rows = zip(heard, steps or [599] * 2, strict=True)
+        pieces = [norm(row[None, :n].transpose(1, 2))[0].T for row, n in rows]
+        expected = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True)
+        found = convolutions._heard_and_normed(windows, layer, steps)
+        torch.testing.assert_close(found, expected)
+        push, learn = torch.randn_like(expected), [*conv.parameters(), *norm.parameters()]
+        torch.testing.assert_close(
+            torch.autograd.grad(found, learn, push), torch.autograd.grad(expected, learn, push)
         )
 
 

@@ -11,6 +11,7 @@ from tests.toys import toy_parts
 from minna import recipe
 from minna.models import build
 from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
+from minna.native.build import why_not
 from minna.objectives import CausalLM
 from minna.plan import devices
 from minna.plan.anatomy import anatomy
@@ -51,6 +52,8 @@ def way(checkpointing="none", sharding="replicate", rows=ROWS):
 def made(shape, checkpointing):
     model = build(shape, vocab=VOCAB)
     model.initialise(seed=0)
+    if reason := why_not():
+        pytest.skip(f"no native kernels here: {reason}")
     model.attention_kind = "native"
     model.checkpointing = checkpointing
     return model.train()
@@ -200,3 +203,34 @@ def test_the_toy_of_other_tests_is_counted_like_any_model():
     a, _ = counted(GptNeoXShape(layers=2, width=32, heads=2, ffn=64, context=64))
     around = sum(p.numel() for n, p in parts.model.named_parameters() if "layers." not in n)
     assert a.around == around + 2 * 32 * (VOCAB - 61)
+
+
+@pytest.mark.parametrize("name", ["laptop-hubert-1", "laptop-data2vec-audio"])
+def test_what_convolutions_of_speech_keep_is_counted(name):
+    chosen = recipe.load(name)
+    model = build(chosen.model, vocab=0).train()
+    model.initialise(seed=0)
+    samples, frames = torch.randn(4, 320 * 99 + 400), 4 * 100
+
+    def forward():
+        return model(samples, upto=0).projected
+
+    for _ in range(2):
+        forward().sum().backward()
+        model.zero_grad()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        kept_by = forward()
+    events = profile.profiler.kineto_results.events()
+    found = sum(e.nbytes() for e in events if e.name() == "[memory]")
+    assert kept_by.requires_grad
+    assert 4 * frames * anatomy(chosen, vocab=0).front == pytest.approx(found, rel=0.15)
+
+
+def test_convolutions_that_stand_still_keep_nothing_and_clips_attend_to_themselves_alone():
+    assert anatomy(recipe.load("laptop-ctc"), vocab=42).front == 0
+    base = recipe.load("japanese-hubert-base")
+    longer = recipe.load(
+        "japanese-hubert-base", overrides=["stream.row_tokens=8750", "train.tokens_per_step=8750"]
+    )
+    assert anatomy(base, vocab=0).flops == anatomy(longer, vocab=0).flops

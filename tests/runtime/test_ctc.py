@@ -17,9 +17,10 @@ from minna.runtime import ctc
 from minna.runtime.ctc import Search, beam_search, greedy
 
 WITHOUT = build.why_not() is not None or build.switched_off()
+NO_KERNELS = f"no native kernels here: {build.why_not() or 'MINNA_KERNELS=torch'}"
 ENGINES = [
     "numpy",
-    pytest.param("C++", marks=pytest.mark.skipif(WITHOUT, reason="no native kernels here")),
+    pytest.param("C++", marks=pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)),
 ]
 
 
@@ -89,7 +90,7 @@ def test_a_beam_that_holds_everything_is_exact(engine):
     check()
 
 
-@pytest.mark.skipif(WITHOUT, reason="no native kernels here")
+@pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)
 @given(
     st.integers(0, 40),
     st.integers(2, 12),
@@ -167,7 +168,7 @@ def test_a_beam_of_nothing_is_refused():
         beam_search(np.zeros((2, 2)), best=0)
 
 
-@pytest.mark.skipif(WITHOUT, reason="no native kernels here")
+@pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)
 def test_wrong_texts_of_a_kernel_are_noticed(monkeypatch, capsys):
     native.ready.cache_clear()
     monkeypatch.setattr(native, "beam_search", lambda *_, **__: [])

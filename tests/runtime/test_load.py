@@ -51,7 +51,7 @@ def test_packed_matrices_compute_what_plain_ones_do(request, model_dirs, dtype, 
         request.getfixturevalue("no_kernels")
         kind = PackedLinear if can_pack("cpu", DTYPES[dtype]) else torch.nn.Linear
     elif dtype == "bf16" and not has_bf16_instructions():
-        pytest.skip("no bf16 instructions here")
+        pytest.skip("this CPU has no bf16 instructions")
     else:
         request.getfixturevalue("kernels")
         kind = NativeLinear

@@ -10,7 +10,7 @@ from torch import nn
 from minna.models import build
 from minna.models.family import Qwen3Shape
 from minna.train.optim import AdamWSettings, Muon, MuonSettings, make_optimisers, orthogonalise
-from minna.train.schedule import Cosine, Linear, StableDecay
+from minna.train.schedule import Cosine, Linear, StableDecay, TriStage
 
 
 def gradients(parameter, steps):
@@ -91,8 +91,18 @@ def test_decay_leaves_norms_and_biases_alone_and_frozen_parameters_get_no_state(
             {0: 0.1, 9: 1.0, 50: 1.0, 75: 0.5, 100: 0.0},
         ),
         (Cosine(floor=0.0), {0: 1.0, 50: 0.5, 100: 0.0}),
+        (
+            TriStage(warmup=0.1, decay=0.5, floor=0.04),
+            {0: 0.01, 5: 0.505, 10: 1.0, 50: 1.0, 75: 0.2, 100: 0.04},
+        ),
+        (TriStage(warmup=0.0, decay=1.0, floor=0.01), {0: 1.0, 50: 0.1, 100: 0.01}),
     ],
 )
 def test_schedules_at_known_steps(schedule, expected):
     for step, scale in expected.items():
         assert schedule.scale(step, 100) == pytest.approx(scale, abs=1e-9)
+
+
+def test_stages_that_are_longer_than_a_run_are_refused():
+    with pytest.raises(ValueError, match=r"warmup 0.6 and decay 0.5 are more than a run"):
+        TriStage(warmup=0.6, decay=0.5)

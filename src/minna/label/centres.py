@@ -7,6 +7,7 @@ with the same digest, layer and rate.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from minna.errors import ArtifactError, UsageError
 from minna.label.clustering import Centres
 
 _NAME: Final = "centres.safetensors"
+_FACTS: Final = "minna"
 _SAME: Final = ("digest", "layer", "rate", "width")
 
 
@@ -28,7 +30,8 @@ def save_centres(folder: Path, centres: Centres) -> None:
         ArtifactError: the disk is full.
     """
     half = folder / f".{_NAME}.tmp"
-    facts = {"inertia": repr(centres.inertia), "frames": str(centres.frames)}
+    # one key, since several are written in no order: equal centres are to be equal files
+    facts = {_FACTS: json.dumps({"frames": centres.frames, "inertia": centres.inertia})}
     tensors = {"centres": centres.centres.cpu().contiguous()}
     save_tensors(tensors, half, metadata=facts)
     os.replace(half, folder / _NAME)
@@ -67,7 +70,7 @@ def _read(file: Path) -> Centres:
 
     try:
         with safe_open(file, framework="pt") as opened:
-            facts: dict[str, str] = opened.metadata()
+            facts: dict[str, Any] = json.loads(opened.metadata()[_FACTS])
             return Centres(
                 centres=opened.get_tensor("centres").clone(),
                 inertia=float(facts["inertia"]),

@@ -7,6 +7,7 @@ added later is planned without a line here.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -17,9 +18,12 @@ from torch import nn
 from minna.models import Decoder, build, find_family
 from minna.models.adapters import AdapterSettings, adapter_parameters
 from minna.models.decoder import FusedLinear
+from minna.models.speech.config import STRIDES
+from minna.models.speech.encoder import SpeechEncoder
+from minna.models.speech.recogniser import SpeechRecogniser
 from minna.models.trainable import set_trainable
 from minna.objectives import GRPOSettings, PPOSettings
-from minna.recipe.schema import Recipe
+from minna.recipe.schema import Recipe, attended
 from minna.runtime.reward import RULE
 from minna.streams import ExperienceSettings
 from minna.train.optim import MuonSettings
@@ -56,6 +60,7 @@ class Anatomy:
         largest: entries of the largest matrix of a unit.
         beside: bytes of other networks that every rank holds whole: the reference that a policy is
             compared with, a critic with its gradients and moments, a reward model.
+        front: numbers a token that convolutions before the units keep for the backward pass.
     """
 
     parameters: int
@@ -81,6 +86,7 @@ class Anatomy:
     adapted: int
     largest: int
     beside: int = 0
+    front: int = 0
 
 
 def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
@@ -93,7 +99,7 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
     Raises:
         UsageError: the recipe's own vocabulary is smaller, or a `trainable` pattern fits nothing.
     """
-    shape, row = recipe.model, recipe.stream.row_tokens
+    shape, row = recipe.model, attended(recipe)
     with torch.device("meta"):
         model = build(shape, vocab=vocab)
     family = find_family(shape.family)
@@ -136,7 +142,23 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
         adapted=adapted,
         largest=max(m.weight.numel() for m in _matrices(largest)),
         beside=_beside(recipe, parameters=_size(model)),
+        front=_front(model),
     )
+
+
+def _front(model: nn.Module) -> int:
+    """Numbers a frame that the convolutions of speech put out, before their activation and after.
+
+    Nothing is kept of those that do not learn.
+    """
+    body = model.body if isinstance(model, SpeechRecogniser) else model
+    if not isinstance(body, SpeechEncoder):
+        return 0
+    found, often = 0, math.prod(STRIDES)
+    for layer in body.feature_extractor.conv_layers:
+        often //= int(layer.conv.stride[0])
+        found += 2 * often * int(layer.conv.out_channels) * layer.conv.weight.requires_grad
+    return found
 
 
 def _beside(recipe: Recipe, *, parameters: int) -> int:

@@ -27,6 +27,7 @@ from minna.plan.formulas import (
     traffic,
 )
 from minna.recipe.schema import Recipe
+from minna.recipe.tuning import kind_of
 
 _MOST_GPUS = 4096  # looked at for "would fit on"
 _HOUR = 3600
@@ -187,7 +188,7 @@ def _work(recipe: Recipe, *, gpus: int, precision: Literal["bf16", "fp32"]) -> W
         step_tokens=max(1, round(wanted / (row * gpus))) * row * gpus,
         row_tokens=row,
         precision=precision,
-        compile="off" if recipe.train.compile == "off" else "on",
+        compile="on" if kind_of(recipe).compiles and recipe.train.compile != "off" else "off",
     )
 
 

@@ -14,6 +14,7 @@ from minna.plan.choose import Plan, plan
 from minna.plan.devices import Device, of_cuda, this_cpu
 from minna.plan.words import lines
 from minna.recipe.schema import Recipe, check_step_tokens
+from minna.recipe.tuning import kind_of
 from minna.tokenizer.coder import training_tokenizer
 from minna.train.precision import compiler_found, pick_device
 
@@ -55,6 +56,8 @@ def _here(place: str) -> Device:
 
 
 def _compile(recipe: Recipe, place: str) -> str:
+    if not kind_of(recipe).compiles:
+        return "off"
     if recipe.train.compile != "auto":
         return recipe.train.compile
     return "on" if place in ("cpu", "cuda") and compiler_found(place) else "off"

@@ -183,11 +183,14 @@ class _Gathered:
 def kept(a: Anatomy, *, tokens: int, checkpointing: Checkpointing, product_bytes: int) -> int:
     """Bytes of activations at the end of a forward pass: all units, and the last norm's input.
 
+    Of speech also what its convolutions keep, whatever `checkpointing` says.
+
     That is kept in the type of the products where the sum that it is can be done again.
     """
     last = product_bytes if checkpointing == "none" else _FP32
     unit = kept_per_token(a, checkpointing, product_bytes)
-    return tokens * (a.units * unit + last * a.width)
+    front = product_bytes * a.front
+    return tokens * (a.units * unit + last * a.width + front)
 
 
 def kept_per_token(a: Anatomy, how: Checkpointing, c: int) -> int:

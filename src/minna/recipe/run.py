@@ -64,6 +64,8 @@ _FREE = {
         "saving",
         "hang_seconds",
     },
+    # where it lies; what it holds is compared (`_others`)
+    "stream": {"labels"},
     "evaluate": {"valid_documents", "prompts", "sample_tokens", "temperature", "top_p"},
 }
 _INPUTS = "inputs.json"
