@@ -208,6 +208,8 @@ def table(
     same = {"rate": max(plan["rates"])} | {
         name: plan[name] for name in ("betas", "eps", "decay", "clip", "features_weight")
     }
+    if "unmasked_weight" in plan:
+        same["unmasked_weight"] = plan["unmasked_weight"]
     same |= {"hidden": f"{plan['start_probability']} x {plan['span']}", "optimiser": "fused AdamW"}
     return "\n".join([*lines, "", told({"both": same, **settings}), ""])
 

@@ -121,7 +121,7 @@ def plan_of(recipe: Any, numerics: Any) -> dict[str, Any]:
         "features_weight": told.features_weight,
     }
     if told.kind == "masked_clusters":
-        return plan | {"temperature": told.temperature}
+        return plan | {"temperature": told.temperature, "unmasked_weight": told.unmasked_weight}
     return plan | {
         "negatives": told.negatives,
         "code_temperature": told.temperature,
@@ -240,6 +240,8 @@ def run_held_out(options: argparse.Namespace) -> dict[str, Any]:
     assert not left.unexpected_keys, left
     if "steps" in objective.state_dict():
         objective.steps.fill_(recipe.train.steps)
+    if family == "hubert":  # nats of hidden frames alone
+        objective.settings = replace(objective.settings, unmasked_weight=0.0)
     with evaluating(model):
         (look,) = parts.evaluators
         return {"figures": look(model).figures}

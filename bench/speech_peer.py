@@ -3,12 +3,13 @@
 What people write: a permutation of clips (or clips sorted by length, batches of neighbours drawn in
 any order), a padded batch with its attention mask, masks by transformers' own function, bf16
 autocast over fp32 weights, fused AdamW. HuBERT's objective is no part of transformers: frames that
-are hidden go through a projection, cosines with cluster vectors are divided by 0.1, cross-entropy.
-wav2vec 2.0's is Wav2Vec2ForPreTraining with negatives by transformers' own function.
+are hidden (and the others, where the recipe says so) go through a projection, cosines with cluster
+vectors are divided by 0.1, cross-entropy. wav2vec 2.0's is Wav2Vec2ForPreTraining with negatives by
+transformers' own function.
 
-Both add the published penalty of loud features, and the published 0.1 on the gradient of the
-convolutions, by a hook: transformers has neither. Samples are decoded already, 16 bits each, mapped
-from a file. Runs in the peer's environment, which knows nothing of minna.
+Both add the penalty of loud features, and the factor on the gradient of the convolutions, by a
+hook: transformers has neither. Samples are decoded already, 16 bits each, mapped from a file. Runs
+in the peer's environment, which knows nothing of minna.
 """
 
 from __future__ import annotations
@@ -143,12 +144,18 @@ class Hubert(Peer):
         hidden = self.hub(
             batch["samples"], attention_mask=batch["there"], mask_time_indices=masked
         ).last_hidden_state
-        asked = masked & there
-        said = F.normalize(self.final_proj(hidden[asked]).float(), dim=1)
+        asked, others = masked & there, ~masked & there
+        nats = self.nats(hidden[asked], labels[asked])
+        if self.plan["unmasked_weight"]:
+            nats = nats + self.plan["unmasked_weight"] * self.nats(hidden[others], labels[others])
+        return nats / asked.sum() + self.plan["features_weight"] * self.loudness(there)
+
+    def nats(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Summed loss of some frames."""
+        said = F.normalize(self.final_proj(hidden).float(), dim=1)
         with torch.autocast("cpu", enabled=False):
             cosines = said @ F.normalize(self.label_embs_concat, dim=1).T
-        loss = F.cross_entropy(cosines / self.plan["temperature"], labels[asked])
-        return loss + self.plan["features_weight"] * self.loudness(there)
+            return F.cross_entropy(cosines / self.plan["temperature"], labels, reduction="sum")
 
 
 class Wav2Vec2(Peer):
