@@ -15,8 +15,8 @@ B clips of a batch, S samples, F frames, T symbols, D features of the encoder, N
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -226,7 +226,28 @@ def chosen(
     return numbers, {why: count for why, count in left.items() if count}
 
 
-class ClipStream:
+class _Dealt:
+    """A stream that stands where its portions stand."""
+
+    _portions: Portions
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the stream stands, for all ranks alike."""
+        return self._portions.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place."""
+        self._portions.load_state_dict(state)
+
+    def figures(self) -> dict[str, float]:
+        """Say how often each clip was heard."""
+        return {"epochs": self._portions.epochs}
+
+    def __iter__(self) -> Self:
+        return self
+
+
+class ClipStream(_Dealt):
     """An endless iterator of `samples` [B, S] of one length, `masked` [B, F], `clip` [B], and with
     labels `labels` [B, F].
 
@@ -261,21 +282,6 @@ class ClipStream:
             rank=rank,
             ranks=ranks,
         )
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream stands, for all ranks alike."""
-        return self._portions.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a place."""
-        self._portions.load_state_dict(state)
-
-    def figures(self) -> dict[str, float]:
-        """Say how often each clip was heard."""
-        return {"epochs": self._portions.epochs}
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
 
     def __next__(self) -> Batch:
         epoch, places = self._portions.take()
@@ -314,7 +320,7 @@ class ClipStream:
         return found
 
 
-class UtteranceStream:
+class UtteranceStream(_Dealt):
     """An endless iterator of `samples` [B, S] and `lengths` [B], `targets` [B, T] and
     `target_lengths` [B], `masked` [B, F] and `channels` [B, D].
 
@@ -349,21 +355,6 @@ class UtteranceStream:
             rank=rank,
             ranks=ranks,
         )
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream stands, for all ranks alike."""
-        return self._portions.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a place."""
-        self._portions.load_state_dict(state)
-
-    def figures(self) -> dict[str, float]:
-        """Say how often each clip was heard."""
-        return {"epochs": self._portions.epochs}
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
 
     def __next__(self) -> Batch:
         epoch, places = self._portions.take()
