@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -22,9 +20,8 @@ from minna.recipe.tuning import kind_of
 from minna.runtime.two_towers import open_two_towers
 from minna.runtime.weights import read_weights
 from minna.tokenizer import TokenizerSettings, train_tokenizer
-from minna.train import loop
 from minna.train.state import read_model
-from minna.train.step import take_step
+from tests.stopping import stopping_at
 from tests.toy_chain import make_corpus
 from tests.toy_pictures import COLOURS, CONCEPTS, SHAPES, drawn, make_pairs, make_tower
 
@@ -93,21 +90,6 @@ def run_of(name, world, out, *more):
 def looks_of(run):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
     return [line for line in lines if line["event"] == "evaluate"]
-
-
-@contextlib.contextmanager
-def stopping_at(step):
-    """Ctrl-C in the step of that number."""
-    steps = itertools.count(1)
-
-    def counted(*args, **kwargs):
-        if next(steps) == step:
-            signal.raise_signal(signal.SIGINT)
-        return take_step(*args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "take_step", counted)
-        yield
 
 
 @pytest.mark.parametrize("name", PICTURES)

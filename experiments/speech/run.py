@@ -23,12 +23,11 @@ from minna.evaluate.speech import RecognitionSettings, evaluate_recognition
 from minna.evaluate.speech_measures import PHONES, PHONES_AND_BOUNDARIES, WORDS
 from minna.evaluate.subject import open_subject
 from minna.export import export_run
-from minna.label.frame_features import LayerFeatures, Mfcc
-from minna.label.kmeans import KmeansSettings, label_kmeans
+from minna.label.frame_features import Mfcc
+from minna.label.kmeans import KmeansSettings, label_kmeans, label_layer
 from minna.label.kmeans_report import KmeansReport
-from minna.label.translator import parent_of_folder
 from minna.metrics.interval import Interval
-from minna.runtime.speech import open_encoder, open_recogniser
+from minna.runtime.speech import open_recogniser
 
 SETTINGS = Path(__file__).with_name("settings.toml")
 MODELS: Final = {"none": ("", 0), "en": ("en", 2), "ja-1": ("ja", 1), "ja": ("ja", 2)}
@@ -115,18 +114,14 @@ class Experiment:
 
     def _labels(self, language: str, iteration: int) -> KmeansReport:
         """What an iteration learns: clusters of cepstra, then of a layer of the one before."""
-        said = self.said["labels"]
-        given: dict[str, Any] = {"features": Mfcc()}
-        if iteration > 1:
-            before, layer = self.encoder(language, iteration - 1), said["number"]
-            given = {
-                "features": LayerFeatures(open_encoder(before, device="cpu"), layer=layer),
-                "model": parent_of_folder(before).model_copy(update={"role": "encoder"}),
-                "layer": layer,
-            }
+        said, heard = self.said["labels"], self.heard[language]
         out = self.out / f"labels-{language}-{iteration}"
         settings = KmeansSettings(**said["mfcc" if iteration == 1 else "layer"])
-        found = label_kmeans(self.heard[language], out=out, settings=settings, **given)
+        if iteration == 1:
+            found = label_kmeans(heard, features=Mfcc(), out=out, settings=settings)
+        else:
+            given = {"folder": self.encoder(language, iteration - 1), "layer": said["number"]}
+            found = label_layer(heard, **given, device="cpu", out=out, settings=settings)
         self.labels[f"{NAMES[language]}, {found.features}"] = found
         self._count("labels", out)
         return found

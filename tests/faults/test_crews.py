@@ -102,7 +102,9 @@ def test_a_file_that_the_system_refuses_stops_all_and_nothing_half_written_count
     crews, inputs, tmp_path, rank
 ):
     run = tmp_path / "run"
-    command = inputs.command(run, "train.sharding=shard", "model.width=64")
+    # in the background, the fourth step's checkpoint may still be on its way in the sixth
+    more = ("train.sharding=shard", "train.saving=waiting", "model.width=64")
+    command = inputs.command(run, *more)
     outcome = crews.run(command, command, faults={rank: {"kind": "full", "step": 6}})
     assert ends_badly(outcome), outcome
     assert any("cannot write" in text for text in outcome.errors), outcome

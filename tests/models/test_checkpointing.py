@@ -7,6 +7,7 @@ import contextlib
 import pytest
 import torch
 import torch.distributed as dist
+from tests.machine import needs_kernels
 from tests.toys import VOCAB, toy_parts
 
 from minna.models import build
@@ -65,8 +66,11 @@ def living(model, data):
     return sum(e.nbytes() for e in events if e.name() == "[memory]"), loss
 
 
+NATIVE = pytest.param("native", marks=needs_kernels)
+
+
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("attention", ["fused", "native", "explicit"])
+@pytest.mark.parametrize("attention", ["fused", NATIVE, "explicit"])
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_gradients_are_those_of_keeping_everything(name, attention, dtype):
     expected = learned(
@@ -80,7 +84,7 @@ def test_gradients_are_those_of_keeping_everything(name, attention, dtype):
             assert torch.equal(gradient, expected[1][parameter]), (policy, parameter)
 
 
-@pytest.mark.parametrize("attention", ["fused", "native"])
+@pytest.mark.parametrize("attention", ["fused", NATIVE])
 def test_less_is_kept_by_each_way(attention):
     shape = GptNeoXShape(**SIZE, ffn=256)
     kept = {

@@ -7,15 +7,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.machine import needs_kernels
 
 from minna.models.attention import choose_attention, document_starts
 from minna.native import attention as native
-from minna.native import build
 
-pytestmark = pytest.mark.skipif(
-    build.why_not() is not None or build.switched_off(),
-    reason=f"no native kernels here: {build.why_not() or 'MINNA_KERNELS=torch'}",
-)
+pytestmark = needs_kernels
 EPS = {torch.bfloat16: 2**-8, torch.float32: 2**-23}
 
 

@@ -7,18 +7,13 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from tests.machine import needs_kernels
 from tests.toys import assert_packed_is_alone, toy_parts
 
 from minna.native import attention as native
-from minna.native import build
 from minna.train import precision
 from minna.train.precision import Numerics, compile_or_fall_back
 from minna.train.step import take_step
-
-needs_kernels = pytest.mark.skipif(
-    build.why_not() is not None or build.switched_off(),
-    reason=f"no native kernels here: {build.why_not() or 'MINNA_KERNELS=torch'}",
-)
 
 
 def losses(kind, *, steps, numerics=None, parts=None):

@@ -9,19 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as some
+from tests.machine import needs_kernels
 
 from minna.models import Decoder, DecoderConfig
 from minna.models.decoder import RotaryBands
-from minna.native.build import SWITCH, switched_off, why_not
 from minna.native.linear import NativeLinear, decode_library
 from minna.native.quantise import GROUP, QuantisedLinear, quantise
 from minna.runtime.cache import KeyValueCache
 from minna.runtime.pack import has_bf16_instructions, pack
 from minna.runtime.step import native_step
 
-pytestmark = pytest.mark.skipif(
-    switched_off() or why_not() is not None, reason=f"no native kernels here: {why_not() or SWITCH}"
-)
+pytestmark = needs_kernels
 KINDS = ["fp32", "int8", "int4"] + (["bf16"] if has_bf16_instructions() else [])
 # relative error of a product of random fp32 numbers: only bf16 rounds its inputs
 CLOSE = {"fp32": 1e-6, "bf16": 4e-3, "int8": 1e-6, "int4": 1e-6}

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.machine import NO_KERNELS, WITHOUT_KERNELS
 from tests.toys import toy_parts
 
 from minna import recipe
 from minna.models import build
 from minna.models.family import Gpt2Shape, GptNeoXShape, Qwen3Shape
-from minna.native.build import why_not
 from minna.objectives import CausalLM
 from minna.plan import devices
 from minna.plan.anatomy import anatomy
@@ -52,8 +52,8 @@ def way(checkpointing="none", sharding="replicate", rows=ROWS):
 def made(shape, checkpointing):
     model = build(shape, vocab=VOCAB)
     model.initialise(seed=0)
-    if reason := why_not():
-        pytest.skip(f"no native kernels here: {reason}")
+    if WITHOUT_KERNELS:
+        pytest.skip(NO_KERNELS)
     model.attention_kind = "native"
     model.checkpointing = checkpointing
     return model.train()

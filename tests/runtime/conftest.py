@@ -9,10 +9,11 @@ import pytest
 import sentencepiece
 import torch
 from safetensors.torch import save_file
+from tests.machine import NO_KERNELS, WITHOUT_KERNELS
 
 from minna.models import Decoder, find_family
 from minna.models.family import Gpt2Shape, GptNeoXShape, LlamaShape, Qwen2Shape, Qwen3Shape
-from minna.native.build import library, switched_off, why_not
+from minna.native.build import library
 
 TEXT = """吾輩は猫である。名前はまだ無い。
 どこで生れたかとんと見当がつかぬ。
@@ -95,8 +96,8 @@ def model(request, models):
 @pytest.fixture
 def kernels():
     """Our kernels; a test of them is skipped where they cannot be built."""
-    if (reason := why_not()) is not None or switched_off():
-        pytest.skip(f"no native kernels here: {reason or 'switched off'}")
+    if WITHOUT_KERNELS:
+        pytest.skip(NO_KERNELS)
 
 
 @pytest.fixture

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.machine import needs_kernels
 
 from minna.errors import DataError, UsageError
 from minna.native import beam as native
-from minna.native import build
 from minna.runtime import ctc
 from minna.runtime.ctc import Search, beam_search, greedy
 
-WITHOUT = build.why_not() is not None or build.switched_off()
-NO_KERNELS = f"no native kernels here: {build.why_not() or 'MINNA_KERNELS=torch'}"
 ENGINES = [
     "numpy",
-    pytest.param("C++", marks=pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)),
+    pytest.param("C++", marks=needs_kernels),
 ]
 
 
@@ -90,7 +88,7 @@ def test_a_beam_that_holds_everything_is_exact(engine):
     check()
 
 
-@pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)
+@needs_kernels
 @given(
     st.integers(0, 40),
     st.integers(2, 12),
@@ -168,7 +166,7 @@ def test_a_beam_of_nothing_is_refused():
         beam_search(np.zeros((2, 2)), best=0)
 
 
-@pytest.mark.skipif(WITHOUT, reason=NO_KERNELS)
+@needs_kernels
 def test_wrong_texts_of_a_kernel_are_noticed(monkeypatch, capsys):
     native.ready.cache_clear()
     monkeypatch.setattr(native, "beam_search", lambda *_, **__: [])

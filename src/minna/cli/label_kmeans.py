@@ -48,10 +48,8 @@ def kmeans(
     from dataclasses import asdict
 
     from minna.errors import UsageError
-    from minna.label.frame_features import LayerFeatures, Mfcc
-    from minna.label.kmeans import label_kmeans
-    from minna.label.translator import parent_of_folder
-    from minna.runtime.speech import open_encoder
+    from minna.label.frame_features import Mfcc
+    from minna.label.kmeans import label_kmeans, label_layer
 
     options = {"clusters": clusters, "sample": sample, "split": split, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
@@ -68,11 +66,8 @@ def kmeans(
             raise UsageError(
                 f"{features} has several layers", remedy="name one: --layer 6 is HuBERT's, of 12"
             )
-        model = Path(features)
-        parent = parent_of_folder(model).model_copy(update={"role": "encoder"})
-        encoder = open_encoder(model, device=cast("Device", device))
-        found = LayerFeatures(encoder, layer=layer)
-        report = label_kmeans(corpus, features=found, model=parent, layer=layer, **shared)
+        of = cast("Device", device)
+        report = label_layer(corpus, folder=Path(features), layer=layer, device=of, **shared)
     result = asdict(report) | {"path": report.path.as_posix()}
     emit(result, as_json=as_json, text=_words(report))
 

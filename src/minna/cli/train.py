@@ -18,7 +18,8 @@ def train(
     *,
     corpus: Annotated[Path | None, typer.Option(help="The corpus directory.")] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="The tokenizer directory (left out: init.from's).")
+        Path | None,
+        typer.Option(help="The tokenizer directory (left out: init.from's, or sounds)."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory; goes on with what is there.")
@@ -52,9 +53,11 @@ def train(
     restart_tuned()
     from minna import artifact
     from minna import recipe as recipes
+    from minna.tokenizer.settings import BaseTokenizerSettings, OwnVocabulary
 
     chosen = recipes.load(recipe, overrides=overrides or [])
-    if tokenizer is None and chosen.tokenizer.kind not in ("base", "sounds", "none"):
+    by_itself = isinstance(chosen.tokenizer, BaseTokenizerSettings | OwnVocabulary)
+    if tokenizer is None and not by_itself:
         raise UsageError(
             "training needs --tokenizer",
             remedy="give it, or --dry-run to see what would be trained",

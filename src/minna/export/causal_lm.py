@@ -41,8 +41,6 @@ from minna.tokenizer.adopt import FILES
 from minna.tokenizer.coder import AnyTokenizer
 from minna.train.state import read_model
 
-Trained = Model
-
 
 def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) -> Path:
     """Write the last checkpoint of a finished run as a model dir (or an adapter's folder).
@@ -93,7 +91,7 @@ def export_run(run: Path, *, out: Path, settings: ExportSettings | None = None) 
     return out
 
 
-def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Trained:
+def _trained(recipe: Recipe, checkpoint: Path, *, words: AnyTokenizer) -> Model:
     """Put the model of a (verified) checkpoint together; of adapters, on the weights they sit on.
 
     Raises:
@@ -142,7 +140,7 @@ def _refuse_other_base(base: Path, *, run: Path) -> None:
         )
 
 
-def _merged(model: Trained, recipe: Recipe, *, words: AnyTokenizer) -> Trained:
+def _merged(model: Model, recipe: Recipe, *, words: AnyTokenizer) -> Model:
     if not recipe.adapter.used:
         return model
     with torch.device("meta"):
@@ -154,7 +152,7 @@ def _merged(model: Trained, recipe: Recipe, *, words: AnyTokenizer) -> Trained:
     return whole
 
 
-def _write_adapter(out: Path, model: Trained, recipe: Recipe) -> int:
+def _write_adapter(out: Path, model: Model, recipe: Recipe) -> int:
     """Write adapter_config.json and adapter_model.safetensors; return how many numbers learned.
 
     Raises:

@@ -33,14 +33,17 @@ from minna.errors import ArtifactError, DataError, UsageError
 from minna.label.centres import borrowed_centres, drafted_centres, save_centres
 from minna.label.clustering import Centres, FitSettings, assign, fit_centres
 from minna.label.frame_agreement import agree, usage
+from minna.label.frame_features import LayerFeatures
 from minna.label.frame_sample import FrameSample
 from minna.label.kmeans_report import KmeansReport, read_kmeans, tell_uneven
+from minna.label.translator import parent_of_folder
 from minna.units import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from minna.label.frame_features import FrameFeatures
+    from minna.runtime.load import Device
 
 MOST_CLUSTERS: Final = 1 << 16
 _VERSION: Final = 1
@@ -67,6 +70,32 @@ class KmeansSettings:
     split: Literal["train", "valid", "test", "all"] = "train"
     seed: int = 0
     fit: FitSettings = field(default_factory=FitSettings)
+
+
+def label_layer(
+    corpus: Path, *, folder: Path, layer: int, device: Device = "auto", **given: Any
+) -> KmeansReport:
+    """Label the frames of a corpus by a layer of an encoder.
+
+    Args:
+        corpus: of clips.
+        folder: the encoder's model directory.
+        layer: which, from 1.
+        device: where the encoder hears.
+        **given: `out`, `settings`, `centres` of `label_kmeans`.
+
+    Raises:
+        ArtifactError, UsageError, DataError: as `label_kmeans`; or there is no such layer.
+    """
+    from minna.runtime.speech import open_encoder
+
+    return label_kmeans(
+        corpus,
+        features=LayerFeatures(open_encoder(folder, device=device), layer=layer),
+        model=parent_of_folder(folder).model_copy(update={"role": "encoder"}),
+        layer=layer,
+        **given,
+    )
 
 
 def label_kmeans(

@@ -115,24 +115,15 @@ class LabelStage:
 
     def run(self, root: Path) -> None:
         """Do it."""
-        from minna.label.frame_features import LayerFeatures, Mfcc
-        from minna.label.kmeans import label_kmeans
-        from minna.label.translator import parent_of_folder
-        from minna.runtime.speech import open_encoder
+        from minna.label.frame_features import Mfcc
+        from minna.label.kmeans import label_kmeans, label_layer
 
         corpus, out, settings = root / self.corpus, root / self.out, self.centres()
         if self.model is None or self.layer is None:
             label_kmeans(corpus, out=out, features=Mfcc(), settings=settings)
-            return
-        model = root / self.model
-        label_kmeans(
-            corpus,
-            out=out,
-            features=LayerFeatures(open_encoder(model), layer=self.layer),
-            model=parent_of_folder(model).model_copy(update={"role": "encoder"}),
-            layer=self.layer,
-            settings=settings,
-        )
+        else:
+            folder = root / self.model
+            label_layer(corpus, out=out, folder=folder, layer=self.layer, settings=settings)
 
     def check(self) -> None:
         """Check the settings before anything runs."""

@@ -147,17 +147,19 @@ def anatomy(recipe: Recipe, *, vocab: int) -> Anatomy:
 
 
 def _front(model: nn.Module) -> int:
-    """Numbers a frame that the convolutions of speech put out, before their activation and after.
+    """Numbers a frame that the convolutions of speech keep: before their activation and after.
 
+    Where every step is normed, also before that (a norm over time is a scale of the weights).
     Nothing is kept of those that do not learn.
     """
     body = model.body if isinstance(model, SpeechRecogniser) else model
     if not isinstance(body, SpeechEncoder):
         return 0
     found, often = 0, math.prod(STRIDES)
+    times = 3 if body.config.conv_norm == "layer" else 2
     for layer in body.feature_extractor.conv_layers:
         often //= int(layer.conv.stride[0])
-        found += 2 * often * int(layer.conv.out_channels) * layer.conv.weight.requires_grad
+        found += times * often * int(layer.conv.out_channels) * layer.conv.weight.requires_grad
     return found
 
 

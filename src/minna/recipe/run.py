@@ -39,7 +39,7 @@ from minna.recipe.tuning import kind_of
 from minna.runtime.reward import RULE
 from minna.runtime.towers import tower_digest, tower_folder
 from minna.tokenizer.adopt import adopt_tokenizer
-from minna.tokenizer.settings import NoTokenizerSettings, SoundsSettings
+from minna.tokenizer.settings import OwnVocabulary
 from minna.tokenizer.sound_folder import write_vocabulary
 from minna.train import checkpoint
 from minna.train.loop import settle_numerics, sole_user, train
@@ -190,7 +190,7 @@ def _refuse_given_tokenizer(recipe: Recipe, given: Path, *, own: Path) -> None:
         UsageError: one was given.
     """
     told = recipe.tokenizer
-    if isinstance(told, SoundsSettings | NoTokenizerSettings) and given != own:
+    if isinstance(told, OwnVocabulary) and given != own:
         raise UsageError(
             f"recipe {recipe.name} reads no text (tokenizer.kind is {told.kind}), and the "
             f"tokenizer {given} was given",
@@ -202,7 +202,7 @@ def _adopt(recipe: Recipe, out: Path) -> None:
     """Write the tokenizer that the recipe names into the run: of `init.from`, or of sounds."""
     _refuse_other_kind(out)
     told = recipe.tokenizer
-    if isinstance(told, SoundsSettings | NoTokenizerSettings):
+    if isinstance(told, OwnVocabulary):
         write_vocabulary(out / OWN_TOKENIZER, told)
     elif recipe.init.from_:
         adopt_tokenizer(Path(recipe.init.from_), out=out / OWN_TOKENIZER)

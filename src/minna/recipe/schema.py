@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from pydantic import ConfigDict, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from minna.console import warn
 from minna.errors import UsageError, nearest
 from minna.models.adapters import AdapterSettings
-from minna.models.family import FAMILIES, DualShape, ModelShape, Shape
+from minna.models.family import FAMILIES, DualShape, ModelShape
 from minna.models.speech.config import SpeechConfig
 from minna.objectives import (
     BradleyTerrySettings,
@@ -51,16 +51,10 @@ from minna.streams import (
     UtteranceStreamSettings,
 )
 from minna.streams.experience import check_rollout
-from minna.tokenizer.settings import (
-    AnyTokenizerSettings,
-    BaseTokenizerSettings,
-    NoTokenizerSettings,
-    SoundsSettings,
-    TokenizerSettings,
-)
+from minna.tokenizer.settings import AnyTokenizerSettings
 from minna.train.loop import TrainSettings
-from minna.train.optim import AdamWSettings, MuonSettings, OptimSettings
-from minna.train.schedule import Cosine, Linear, Schedule, StableDecay, TriStage
+from minna.train.optim import OptimSettings
+from minna.train.schedule import Schedule
 
 _FORBID = ConfigDict(extra="forbid")
 
@@ -191,43 +185,41 @@ class Recipe:
     evaluate: EvaluateSettings = EvaluateSettings()
 
 
-# Which classes a section may be, for naming the nearest key.
+_UNIONS: dict[str, Any] = {
+    "tokenizer": AnyTokenizerSettings,
+    "model": ModelShape,
+    "stream": StreamSettings,
+    "objective": ObjectiveSettings,
+    "optim": OptimSettings,
+    "schedule": Schedule,
+}
+
+
+def _classes(union: Any) -> tuple[type, ...]:
+    """Return the classes that a section may be."""
+    chosen = get_args(get_args(union)[0])
+    return tuple(get_args(one)[0] if get_origin(one) is Annotated else one for one in chosen)
+
+
+# For naming the nearest key.
 _SECTIONS: dict[str, tuple[type, ...]] = {
-    "tokenizer": (TokenizerSettings, BaseTokenizerSettings, SoundsSettings, NoTokenizerSettings),
-    "model": get_args(Shape),
-    "stream": (
-        TextStreamSettings,
-        MaskedStreamSettings,
-        ChatStreamSettings,
-        PairStreamSettings,
-        ExperienceSettings,
-        PictureStreamSettings,
-        SentenceStreamSettings,
-        ClipStreamSettings,
-        UtteranceStreamSettings,
-    ),
-    "objective": (
-        CausalLMSettings,
-        MaskedLMSettings,
-        BradleyTerrySettings,
-        DPOSettings,
-        PPOSettings,
-        GRPOSettings,
-        ClipSettings,
-        CloobSettings,
-        SiglipSettings,
-        MaskedClustersSettings,
-        QuantisedContrastSettings,
-        SelfDistillationSettings,
-        CtcSettings,
-    ),
-    "optim": (AdamWSettings, MuonSettings),
-    "schedule": (Cosine, Linear, StableDecay, TriStage),
+    **{name: _classes(union) for name, union in _UNIONS.items()},
     "train": (TrainSettings,),
     "init": (InitSettings,),
     "adapter": (AdapterSettings,),
     "evaluate": (EvaluateSettings,),
 }
+
+
+def _kinds(union: Any) -> set[str]:
+    """Return what tells the classes of a section apart, which pydantic puts into a key's path."""
+    chosen = get_args(get_args(union)[0])
+    tags = {tag.tag for one in chosen for tag in get_args(one) if isinstance(tag, Tag)}
+    named = (getattr(one, "kind", None) for one in chosen)
+    return tags | {kind for kind in named if isinstance(kind, str)}
+
+
+_TAGS = {name: _kinds(union) for name, union in _UNIONS.items()} | {"model": set(FAMILIES)}
 
 
 _SHELF = Shelf(kind="recipe", package="minna", folder="recipes")
@@ -293,22 +285,9 @@ def to_toml(recipe: Recipe) -> str:
 
 def _explain(item: Any) -> str:
     """Say one pydantic error with the key's path as the user wrote it."""
-    tags = {
-        *FAMILIES,
-        *_STREAMS_OF,
-        *(stream for streams in _STREAMS_OF.values() for stream in streams),
-        "adamw",
-        "muon",
-        "cosine",
-        "linear",
-        "stable_decay",
-        "tri_stage",
-        "trained",
-        "base",
-        "sounds",
-        "none",
-    }
-    path = [str(part) for part in item["loc"] if part not in tags]
+    path = [str(part) for part in item["loc"]]
+    if len(path) > 1 and path[1] in _TAGS.get(path[0], ()):  # which class it was taken for
+        del path[1]
     where = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         classes = _SECTIONS.get(path[0], ()) if len(path) > 1 else (Recipe,)

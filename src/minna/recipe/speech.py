@@ -7,9 +7,10 @@ and HuBERT's labels come from a side-car of the corpus (`minna label kmeans`).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -18,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minna.console import say
+from minna.console import say, warn
 from minna.corpus.audio import RATE
 from minna.corpus.frame_labels import Labels, open_labels
 from minna.errors import UsageError
-from minna.metrics.edits import edit_counts, sound_units, word_units
+from minna.metrics.edits import Words, edit_counts, sound_units, word_units
 from minna.models.speech.encoder import SpeechEncoder
 from minna.models.speech.recogniser import SpeechRecogniser
 from minna.objectives import (
@@ -48,6 +49,7 @@ from minna.streams import (
     write_sounds_of,
 )
 from minna.streams.clips import chosen, cut, utterances
+from minna.streams.sound_rows import frames_of_each
 from minna.tokenizer.coder import AnyTokenizer
 from minna.tokenizer.sounds import VOCAB_NAME, Sounds, read_sounds
 from minna.train.protocols import Evaluation, Evaluator, Objective, Stream
@@ -58,6 +60,10 @@ from minna.units import format_seconds
 _Pretraining = MaskedClusters | QuantisedContrast | SelfDistillation
 _SEED = 20_210_614  # of what is hidden of held-out clips; any number
 _SHOWN = 6
+_UNITS: dict[str, Callable[[Words], Sequence[Hashable]]] = {
+    "word_error_rate": word_units,
+    "phone_error_rate": functools.partial(sound_units, boundaries="left"),
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,11 @@ def _pretrains(recipe: Recipe, model: nn.Module, _words: AnyTokenizer, ranks: Ra
 
 def _recognises(recipe: Recipe, _model: nn.Module, words: AnyTokenizer, ranks: Ranks) -> Objective:
     settings = cast("CtcSettings", recipe.objective)
+    if not recipe.init.from_ and not recipe.trainable.get("convolutions", True):
+        warn(
+            "the convolutions are random and never learn (init.from is empty, and "
+            "trainable.convolutions is false): give an encoder, or trainable.convolutions=true"
+        )
     return Ctc(settings, vocab=words.vocab_size, ranks=ranks)
 
 
@@ -198,22 +209,20 @@ def _portions(
     """Return some of the clips, those of about one length together."""
     some = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(limit, len(numbers)), dtype=int))]
     some = some[np.argsort(rows.samples_N[some], kind="stable")]
-    frames = np.minimum(rows.samples_N[some] // 320, settings.attended)
+    frames = np.minimum(frames_of_each(rows.samples_N[some]), settings.attended)
     slices = cut(frames, row_frames=settings.row_tokens, counts="longest")
     return [some[one] for one in slices]
 
 
-class _at_rest:  # noqa: N801 - used as a function
-    """An objective drops and draws nothing, for as long as held-out clips are looked at."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module, self._before = module, module.training
-
-    def __enter__(self) -> None:
-        self._module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._module.train(self._before)
+@contextlib.contextmanager
+def _at_rest(module: nn.Module) -> Generator[None]:
+    """An objective drops nothing, for as long as held-out clips are looked at."""
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
 
 
 def _averages(
@@ -228,8 +237,7 @@ def _averages(
     for batch in batches:
         moved = {name: one.to(scene.numerics.device) for name, one in batch.items()}
         counts.update(objective.counts(moved))
-        with scene.numerics.autocast():
-            terms, _ = objective.loss(model, moved)
+        terms, _ = objective.loss(model, moved)
         for name, value in terms.items():
             sums[name] += float(value)  # type: ignore[assignment]
     return {name: sums[name] / count for name, count in counts.items() if count}
@@ -251,18 +259,12 @@ def _recognised(scene: Scene) -> list[Evaluator]:
     def look(model: nn.Module) -> Evaluation:
         hears = functools.partial(_best_paths, cast("SpeechRecogniser", model), rows, scene=scene)
         heard = [sounds.words(ids) for part in portions for ids in hears(part)]
-        shown = zip(
-            said[:: len(said) // _SHOWN + 1], heard[:: len(said) // _SHOWN + 1], strict=True
-        )
+        some = slice(None, None, len(said) // _SHOWN + 1)
+        shown = zip(said[some], heard[some], strict=True)
         return Evaluation(
             figures={
-                "valid/word_error_rate": _rate(
-                    [word_units(w) for w in said], [word_units(w) for w in heard]
-                ),
-                "valid/phone_error_rate": _rate(
-                    [sound_units(w, boundaries="left") for w in said],
-                    [sound_units(w, boundaries="left") for w in heard],
-                ),
+                f"valid/{name}": _rate([*map(units, said)], [*map(units, heard)])
+                for name, units in _UNITS.items()
             },
             samples=[{"prompt": sounds.told(a), "text": sounds.told(b)} for a, b in shown],
         )
@@ -275,16 +277,15 @@ def _best_paths(
 ) -> list[tuple[int, ...]]:
     batch = utterances(rows, numbers)
     device = torch.device(scene.numerics.device)
-    with scene.numerics.autocast():
-        said = model(batch["samples"].to(device), batch["lengths"].to(device))
-    logprobs = said.logits.float().log_softmax(-1).cpu().numpy()
+    said = model(batch["samples"].to(device), batch["lengths"].to(device))
+    logprobs = said.logits.log_softmax(-1).cpu().numpy()
     return [
         greedy(own[:frames]).ids for own, frames in zip(logprobs, said.frames.tolist(), strict=True)
     ]
 
 
-def _rate(said: list[list[str]] | list[list[tuple[str, ...]]], heard: object) -> float:
-    counts_N4 = edit_counts(said, heard)  # type: ignore[arg-type]
+def _rate(said: list[Sequence[Hashable]], heard: list[Sequence[Hashable]]) -> float:
+    counts_N4 = edit_counts(said, heard)
     return float(counts_N4[:, :3].sum() / max(1, counts_N4[:, 3].sum()))
 
 
@@ -292,35 +293,30 @@ def _data(tokens: Path) -> SoundRows:
     return SoundRows(tokens, split="train")
 
 
-def _pretraining(*told: str) -> Kind:
+def _kind(
+    objective: Callable[[Recipe, nn.Module, AnyTokenizer, Ranks], Objective],
+    stream: Callable[[Scene], Stream],
+    looks: Callable[[Scene], list[Evaluator]],
+    *told: str,
+) -> Kind:
     return Kind(
-        objective=_pretrains,
-        stream=_clips,
+        objective=objective,
+        stream=stream,
+        looks=lambda scene, _stream: looks(scene),
+        told=told,
         terms=_terms,
-        looks=lambda scene, _stream: _held_out(scene),
         quality=lambda _tokens: nothing,
         tokens=_tokens,
         words=_words,
         data=_data,
-        told=told,
         compiles=False,
     )
 
 
+_pretraining = functools.partial(_kind, _pretrains, _clips, _held_out)
 SPEECH = {
     "masked_clusters": _pretraining("masked/accuracy"),
     "quantised_contrast": _pretraining("contrast/accuracy", "codes/perplexity"),
     "self_distillation": _pretraining("targets/deviation"),
 }
-RECOGNITION = Kind(
-    objective=_recognises,
-    stream=_utterances,
-    terms=_terms,
-    looks=lambda scene, _stream: _recognised(scene),
-    quality=lambda _tokens: nothing,
-    tokens=_tokens,
-    words=_words,
-    data=_data,
-    told=("ctc/nats_per_symbol", "ctc/skipped"),
-    compiles=False,
-)
+RECOGNITION = _kind(_recognises, _utterances, _recognised, "ctc/nats_per_symbol", "ctc/skipped")

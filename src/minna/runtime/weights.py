@@ -30,7 +30,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     for name in _NAMES:
         if (path / name).is_file():
-            return _read_file(path / name)
+            return read_tensors(path / name)
         index = path / f"{name}.index.json"
         if index.is_file():
             return _read_shards(path, index)
@@ -73,7 +73,7 @@ def _read_shards(path: Path, index: Path) -> dict[str, Tensor]:
             )
         if not (path / name).is_file():
             raise ArtifactError(f"{index.name} names {name}, which is missing", remedy=_AGAIN)
-        state |= _read_file(path / name)
+        state |= read_tensors(path / name)
     missing = [name for name in listed if name not in state]
     if missing:
         raise ArtifactError(
@@ -84,15 +84,11 @@ def _read_shards(path: Path, index: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read one safetensors file (or tensors saved by torch, without anything else in it).
+    """Read one safetensors file, or tensors that torch saved with nothing else beside them.
 
     Raises:
-        ArtifactError: it is damaged, or cannot be read.
+        ArtifactError: it is damaged, or may not be read.
     """
-    return _read_file(file)
-
-
-def _read_file(file: Path) -> dict[str, Tensor]:
     if not os.access(file, os.R_OK):  # safetensors would say that it is not there
         raise ArtifactError(
             f"{file} may not be read by this user", remedy=f"ask its owner: chmod a+r {file.name}"

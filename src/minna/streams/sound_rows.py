@@ -28,7 +28,7 @@ from minna.console import progress, warn
 from minna.corpus.audio import RATE
 from minna.corpus.clip_read import Clip, read_clips
 from minna.errors import DataError
-from minna.models.speech.config import frames_of
+from minna.models.speech.config import FIELD, HOP, frames_of
 from minna.tokenizer.sounds import Sounds
 from minna.units import format_count, format_seconds
 
@@ -118,7 +118,7 @@ class SoundRows:
 
 def frames_of_each(samples_N: Int64) -> Int64:
     """Return how many frames clips of so many samples have."""
-    return np.maximum(0, (samples_N - 400) // 320 + 1)
+    return np.maximum(0, (samples_N - FIELD) // HOP + 1)
 
 
 def write_sounds_of(corpus: Path, *, sounds: Sounds | None, vocabulary: Path, out: Path) -> Path:

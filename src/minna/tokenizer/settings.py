@@ -137,6 +137,9 @@ class NoTokenizerSettings:
         return 0
 
 
+OwnVocabulary = SoundsSettings | NoTokenizerSettings
+"""What a run writes itself: no text has to be read for it."""
+
 AnyTokenizerSettings = Annotated[
     Annotated[TokenizerSettings, Tag("trained")]
     | Annotated[BaseTokenizerSettings, Tag("base")]

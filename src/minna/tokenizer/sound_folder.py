@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minna import artifact
-from minna.tokenizer.settings import NoTokenizerSettings, SoundsSettings
+from minna.tokenizer.settings import OwnVocabulary, SoundsSettings
 from minna.tokenizer.sounds import sounds_of_inventory, write_sounds
 
 
-def write_vocabulary(out: Path, settings: SoundsSettings | NoTokenizerSettings) -> Path:
+def write_vocabulary(out: Path, settings: OwnVocabulary) -> Path:
     """Write the folder `out`, or do nothing when it is there.
 
     Raises:

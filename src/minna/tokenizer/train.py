@@ -35,8 +35,7 @@ from minna.tokenizer.settings import (
     SPECIALS,
     AnyTokenizerSettings,
     BaseTokenizerSettings,
-    NoTokenizerSettings,
-    SoundsSettings,
+    OwnVocabulary,
     TokenizerSettings,
 )
 from minna.units import format_bytes
@@ -61,7 +60,7 @@ def train_tokenizer(corpus: Path, *, out: Path, settings: AnyTokenizerSettings) 
             SentencePiece's.
         ArtifactError: `corpus` is not a corpus, or `out` holds something else.
     """
-    if isinstance(settings, SoundsSettings | NoTokenizerSettings):
+    if isinstance(settings, OwnVocabulary):
         raise UsageError(
             f"the recipe reads no text (tokenizer.kind is {settings.kind})",
             remedy="give its corpus to `minna train`; there is nothing to train before",
