@@ -70,7 +70,9 @@ class Experiment:
         """Train a recogniser and hear it on everything, or find that done."""
         tune, name = self.said["tune"], f"{model}-{minutes:g}-{seed}"
         language, iteration = MODELS[model]
-        more = [*tune["overrides"], f"stream.minutes={minutes:g}", f"train.seed={seed}"]
+        steps = tune["steps"][f"{minutes:g}"]
+        more = [*tune["overrides"], f"train.steps={steps}"]
+        more += [f"stream.minutes={minutes:g}", f"train.seed={seed}"]
         if language:
             more += tune["pretrained"]
             more.append(f"init.from={self.encoder(language, iteration).as_posix()}")
