@@ -134,18 +134,22 @@ class _Handler(BaseHTTPRequestHandler):
             server.flying += 1
             server.most_flying = max(server.flying, server.most_flying)
         try:
-            if callable(fault):
-                fault = fault(server, body)
-            if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
-                self.send(401, {"error": {"message": "bad key"}})
-            elif fault is not None:
-                self.send(*fault)
-            else:
-                message = {"role": "assistant", "content": server.answer(body)}
-                self.send(200, {"choices": [{"message": message, "finish_reason": "stop"}]})
+            status, value = self.answer(body, fault)
         finally:
-            with server.lock:
+            with server.lock:  # before the client has its answer, and may ask again
                 server.flying -= 1
+        self.send(status, value)
+
+    def answer(self, body, fault):
+        server = self.server
+        if callable(fault):
+            fault = fault(server, body)
+        if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
+            return 401, {"error": {"message": "bad key"}}
+        if fault is not None:
+            return fault
+        message = {"role": "assistant", "content": server.answer(body)}
+        return 200, {"choices": [{"message": message, "finish_reason": "stop"}]}
 
     def send(self, status, value):
         content = value if isinstance(value, bytes) else json.dumps(value).encode()

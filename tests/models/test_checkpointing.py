@@ -136,6 +136,7 @@ def test_an_error_inside_a_layer_is_that_error():
             run(policy, broken, torch.ones(1, requires_grad=True))
 
 
+@needs_kernels
 @pytest.mark.parametrize("policy", ["selective", "full"])
 @pytest.mark.parametrize("name", ["gpt2 with dropout", "qwen3"])
 @pytest.mark.parametrize(
