@@ -131,6 +131,17 @@ def test_a_batch_is_cut_to_its_shortest_clip_at_whole_frames(written):
     assert heard > 10, "clips are cut at other places than their start"
 
 
+def test_long_cuts_have_few_lengths(written):
+    rows = SoundRows(written, split="train")
+    longer = ClipStreamSettings(kind="clips", row_tokens=300, longest=9.0, shortest=0.4)
+    stream = ClipStream(rows, settings=longer, labels=Counted(), seed=3)
+    lengths = [frames_of(batch["samples"].shape[1]) for batch in islice(stream, 40)]
+    assert all(F % 8 == 0 for F in lengths if F > 64)
+    assert max(lengths) > 64 and any(F % 8 for F in lengths)
+    frames = rows.samples_N // 320
+    assert max(lengths) > frames.max() - 40, "nearly all of a clip is heard"
+
+
 def numbers_of(rows):
     from minna.models.speech.masks import clip_number
 

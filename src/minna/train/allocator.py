@@ -1,10 +1,13 @@
-"""Memory settings of the C library that must be in place before Python starts.
+"""Settings of the C library and of oneDNN that must be in place before Python starts.
 
 glibc hands large blocks back to the kernel and fetches them anew each step; clearing those pages
 costs a quarter to a third of a training step on CPU (the two Trainer bf16 rows of
 docs/benchmarks.md: 1.5x).
-With these variables freed memory stays with the process, in 2 MB pages. They are read at start-up
-only, so the program starts itself once more, says so, and `MINNA_ALLOCATOR=system` switches it off.
+With these variables freed memory stays with the process, in 2 MB pages. oneDNN writes machine code
+for every shape of a bf16 product and keeps the last 1,024, which batches of clips (as many shapes
+as lengths, some 50 products each) fill within an epoch; four times as many are kept. All are read
+at start-up only, so the program starts itself once more, says so, and `MINNA_ALLOCATOR=system`
+switches it off.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "34359738368",
     "MALLOC_TOP_PAD_": "67108864",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "4096",
 }
 _MARK = "MINNA_ALLOCATOR"
 

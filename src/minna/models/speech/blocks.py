@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from minna.models import checkpointing
 from minna.models.checkpointing import Checkpointing
+from minna.models.speech.dropping import dropped
 
 
 class SpeechBlock(nn.Module):
@@ -66,9 +67,27 @@ class SpeechBlock(nn.Module):
     def _attended(self, x_BFD: Tensor, seen_B11F: Tensor | None) -> Tensor:
         if self.norm == "pre":
             x = self.layer_norm(x_BFD)
-            return x_BFD + self.dropout(self.attention(x, attention_mask=seen_B11F)[0])
-        added = self.dropout(self.attention(x_BFD, attention_mask=seen_B11F)[0])
-        return self.layer_norm(x_BFD + added)
+            return x_BFD + self.dropout(self._mixed(x, seen_B11F))
+        return self.layer_norm(x_BFD + self.dropout(self._mixed(x_BFD, seen_B11F)))
+
+    def _mixed(self, x_BFD: Tensor, seen_B11F: Tensor | None) -> Tensor:
+        """What frames are told by those they attend to [B, F, D].
+
+        A CPU has no fused kernel that drops; torch's way around it computes in fp32 whatever is
+        asked, and passes over the weights eight times.
+        """
+        own = self.attention
+        if not (self.training and own.dropout and x_BFD.device.type == "cpu"):
+            return own(x_BFD, attention_mask=seen_B11F)[0]
+        q_BHFd, k_BHFd, v_BHFd = (
+            project(x_BFD).unflatten(-1, (own.num_heads, -1)).transpose(1, 2)
+            for project in (own.q_proj, own.k_proj, own.v_proj)
+        )
+        scores_BHFF = (q_BHFd * own.scaling) @ k_BHFd.mT
+        if seen_B11F is not None:
+            scores_BHFF = scores_BHFF.masked_fill(~seen_B11F, float("-inf"))
+        weights_BHFF = dropped(scores_BHFF.softmax(-1), own.dropout)
+        return own.out_proj((weights_BHFF @ v_BHFd).transpose(1, 2).flatten(2))
 
 
 def run_blocks(

@@ -9,8 +9,9 @@ pass is not the fastest way to the same numbers (tests/models/test_speech_encode
   those of the 10 samples (w C w), so the norm is a scale of the weights. Both ways took 62 ms (32 s
   of speech, 128 channels, fp32, one core without AVX-512); product, norm and what put the clips
   together again took 413. Gradients on speech are nearer to those of fp64 (7e-7, before 3e-5);
-- the others go back as products of matrices in fp32 on a CPU (`_Strided`): 173 ms instead of 850 of
-  torch's own for the second of the seven, there;
+- the others go back as products of matrices on a CPU (`_Strided`): 173 ms instead of 850 of torch's
+  own for the second of the seven, there. In bf16 both are as fast (one core with AVX-512 BF16), but
+  for each new length torch's writes machine code for 5 ms;
 - the convolution that tells places sees 128 frames in groups of few channels. On a CPU it goes by
   Fourier transforms, in fp32: a third of the step of the laptop shape otherwise.
 
@@ -122,8 +123,13 @@ def _heard_and_normed(windows_BTK: Tensor, layer: Any, steps: Sequence[int] | No
 
 def _over_channels(x_BTC: Tensor, conv: Any, *, stride: int) -> Tensor:
     """A convolution of steps that see all channels; channels lie innermost in memory."""
-    if x_BTC.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        found: Tensor = _Strided.apply(x_BTC, conv.weight, stride)  # type: ignore[assignment]
+    if x_BTC.device.type == "cpu":
+        weight_OCK = conv.weight
+        if torch.is_autocast_enabled("cpu"):
+            kind = torch.get_autocast_dtype("cpu")
+            x_BTC, weight_OCK = x_BTC.to(kind), weight_OCK.to(kind)
+        with torch.autocast("cpu", enabled=False):
+            found: Tensor = _Strided.apply(x_BTC, weight_OCK, stride)  # type: ignore[assignment]
     else:
         found = _convolved(x_BTC, conv.weight, stride)
     return found if conv.bias is None else found + conv.bias
@@ -157,7 +163,7 @@ class _Strided(torch.autograd.Function):
         stride, kernel = ctx.stride, weight_OCK.shape[2]
         y_BTO, x_BTC = grad_outputs[0].contiguous(), x_BTC.contiguous()
         weight_KCO = weight_OCK.permute(2, 1, 0)
-        grad_w_KCO = torch.zeros_like(weight_KCO, memory_format=torch.contiguous_format)
+        grad_w_KCO = torch.zeros(weight_KCO.shape, dtype=_full(weight_KCO[:0]).dtype)
         grad_x = torch.empty_like(x_BTC)
         grad_x[:, y_BTO.shape[1] * stride :] = 0
         for first in range(0, kernel, stride):
@@ -165,10 +171,14 @@ class _Strided(torch.autograd.Function):
             weight_RO = weight_KCO[taps].flatten(0, 1)
             grad_w_RO = grad_w_KCO[taps].flatten(0, 1)
             for row, y_TO in enumerate(y_BTO):
-                grad_w_RO.addmm_(_taps(x_BTC[row], y_TO, taps, stride).T, y_TO)
+                read_RT = _taps(x_BTC[row], y_TO, taps, stride).T
+                if read_RT.dtype == grad_w_RO.dtype:
+                    grad_w_RO.addmm_(read_RT, y_TO)
+                else:  # a sum over clips in bf16 would lose what the last ones add
+                    grad_w_RO += read_RT @ y_TO
                 grad_x_TR = _taps(grad_x[row], y_TO, taps, stride)
                 torch.addmm(grad_x_TR, y_TO, weight_RO.T, beta=float(first > 0), out=grad_x_TR)
-        return grad_x, grad_w_KCO.permute(2, 1, 0), None
+        return grad_x, grad_w_KCO.permute(2, 1, 0).to(weight_OCK.dtype), None
 
 
 def _taps(x_TC: Tensor, y_TO: Tensor, taps: slice, stride: int) -> Tensor:

@@ -28,6 +28,7 @@ from minna.models.checkpointing import Checkpointing
 from minna.models.speech.blocks import SpeechBlock, run_blocks
 from minna.models.speech.config import FIELD, RATE, STRIDES, SpeechConfig, frames_of
 from minna.models.speech.convolutions import conv_features, normalised, places
+from minna.models.speech.dropping import drop_fast
 from minna.models.weights.speech import CLASSES, config_to_disk
 
 PARTS = {
@@ -86,6 +87,7 @@ class SpeechEncoder(nn.Module):
         self.encoder.layers = nn.ModuleList(
             SpeechBlock(layer, norm=config.block_norm) for layer in self.encoder.layers
         )
+        drop_fast(self)
 
     def frames(self, samples: int) -> int:
         """Return how many frames a clip of so many samples has."""
