@@ -49,10 +49,12 @@ def test_nothing_is_dropped_in_use_and_every_dropout_of_an_encoder_is_ours():
 @pytest.mark.parametrize("padded", [False, True])
 def test_attention_that_drops_is_transformers_but_for_what_is_dropped(mode, padded, monkeypatch):
     block = encoder(mode, attention_dropout=0.3).encoder.layers[0].train()
+    torch.manual_seed(0)
     x = torch.randn(3, 20, 32, requires_grad=True)
     frames = torch.tensor([20, 11, 5])
     seen = attended(torch.arange(20) < frames[:, None]) if padded else None
-    averages = torch.stack([block._mixed(x, seen) for _ in range(300)]).mean(0)
+    with torch.no_grad():
+        averages = torch.stack([block._mixed(x, seen) for _ in range(1_000)]).mean(0)
     monkeypatch.setattr(blocks, "dropped", lambda weights, _share: weights)
     found = block._mixed(x, seen)
     expected = block.eval().attention(x, attention_mask=seen)[0]
@@ -61,7 +63,8 @@ def test_attention_that_drops_is_transformers_but_for_what_is_dropped(mode, padd
         torch.autograd.grad(found.square().sum(), x),
         torch.autograd.grad(expected.square().sum(), x),
     )
-    assert float((averages - expected).abs().mean() / expected.abs().mean()) < 0.1
+    error = (averages - expected.detach()).abs().mean() / expected.detach().abs().mean()
+    assert float(error) < 0.1
 
 
 def test_a_step_in_bf16_has_the_gradients_of_fp32_nearly():
