@@ -33,21 +33,21 @@ from pathlib import Path
 from typing import Any
 
 from machine import processor
+from minna.train.allocator import SETTINGS
 from speech_ours import RECIPES, make_corpus, make_labels, prepare, run_held_out, run_minna
-from tune_work import MALLOC, call, load_average, say, spread, told
+from tune_work import call, load_average, say, spread, told
 
 HERE = Path(__file__).resolve()
 PEER = HERE.parent / "speech_peer.py"
 OURS = "minna"
 RANDOM, SORTED = "transformers, padded, random order", "transformers, padded, sorted by length"
 # name -> (order of the peer's clips, environment)
-TUNED = MALLOC | {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "4096"}  # minna.train.allocator
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     RANDOM: ("random", {}),
     SORTED: ("sorted", {}),
-    f"{RANDOM}, our allocator settings": ("random", TUNED),
-    f"{SORTED}, our allocator settings": ("sorted", TUNED),
-    OURS: ("", TUNED),
+    f"{RANDOM}, our allocator settings": ("random", SETTINGS),
+    f"{SORTED}, our allocator settings": ("sorted", SETTINGS),
+    OURS: ("", SETTINGS),
 }
 NATS = {"hubert": "valid/loss/clusters", "wav2vec2": "valid/loss/contrast"}
 COLUMNS = (
@@ -162,7 +162,7 @@ def held_out(family: str, trained: Path, options: argparse.Namespace) -> float:
         python=sys.executable,
         threads=options.threads,
         arguments=ours(options) | {"family": family, "trained": trained},
-        environment=MALLOC,
+        environment=SETTINGS,
     )
     return found["figures"][NATS[family]]
 
