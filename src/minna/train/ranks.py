@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from minna.errors import TrainingError, UsageError
+from minna.runtime.meeting import meet
 
 _T = TypeVar("_T")
 _SETUP = timedelta(days=2)  # rank 0 may tokenise a corpus for hours while the others wait
@@ -189,8 +191,9 @@ def joined(*, device: str, wait_seconds: float) -> Generator[Ranks]:
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     patience = timedelta(seconds=wait_seconds)
+    started = time.monotonic()
     try:
-        dist.init_process_group(backend, timeout=patience)
+        meet(backend, patience=patience)
     except (
         dist.DistStoreError,
         dist.DistNetworkError,
@@ -198,7 +201,8 @@ def joined(*, device: str, wait_seconds: float) -> Generator[Ranks]:
         RuntimeError,
     ) as error:
         raise TrainingError(
-            f"rank {rank} waited {wait_seconds:g} s for {count} ranks to come together, in vain: "
+            f"rank {rank} waited {time.monotonic() - started:.0f} s for {count} ranks to come "
+            f"together, in vain: "
             f"{str(error).splitlines()[0]}",
             remedy="see whether every machine was started, with the same --nnodes, "
             "--nproc-per-node and --rdzv-endpoint, and can reach that endpoint",

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from minna.errors import MinnaError, UsageError
 from minna.evaluate.backends.base import Backend, Generated, Generation, Likelihood, Reading
 from minna.evaluate.records import Candidate
+from minna.runtime.meeting import meet
 from minna.tokenizer.coder import Coder
 
 _ROUND = 256  # items per rank and round: several batches, so that a round's end costs little
@@ -72,7 +73,7 @@ def join() -> Ranks | None:
             )
         torch.cuda.set_device(local)
     # gloo: what travels is small and lies in main memory
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    meet("gloo", patience=_PATIENCE)
     return Ranks(rank=dist.get_rank(), world=world)
 
 
