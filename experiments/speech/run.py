@@ -1,6 +1,6 @@
 """Run settings.toml: HuBERT of two languages or none, tuned on few labels or many.
 
-    python -m experiments.speech.run [--data DIR] [--seeds 0] [--only none,en,ja-1,ja]
+    python -m experiments.speech.run [--data DIR] [--seeds 0] [--only none,en,en-one,ja-1,ja]
         [--out build/experiments/speech]
 
 What is done is not done again; a run that was stopped goes on. It prints docs/speech.md's tables.
@@ -30,11 +30,18 @@ from minna.metrics.interval import Interval
 from minna.runtime.speech import open_recogniser
 
 SETTINGS = Path(__file__).with_name("settings.toml")
-MODELS: Final = {"none": ("", 0), "en": ("en", 2), "ja-1": ("ja", 1), "ja": ("ja", 2)}
+MODELS: Final = {
+    "none": ("", 0),
+    "en": ("en", 2),
+    "en-one": ("en-one", 2),
+    "ja-1": ("ja", 1),
+    "ja": ("ja", 2),
+}
 """What a recogniser begins from: the language and iteration of HuBERT."""
 NAMES: Final = {
     "none": "no pre-training",
-    "en": "English",
+    "en": "English, 30 voices",
+    "en-one": "English, one voice",
     "ja-1": "Japanese, first iteration",
     "ja": "Japanese",
 }
@@ -50,7 +57,7 @@ class Experiment:
 
     Args:
         said: settings.toml.
-        places: the corpora ja, en and real.
+        places: the corpora ja, en, en-one and real.
         out: where all goes.
     """
 
@@ -58,7 +65,8 @@ class Experiment:
         self.said, self.out = said, out
         heard, told = said["parts"]["heard"], said["parts"]["told"]
         self.heard = {
-            name: part(places[name], **heard, out=out / f"{name}-heard") for name in ("ja", "en")
+            name: part(places[name], **heard, out=out / f"{name}-heard")
+            for name in ("ja", "en", "en-one")
         }
         self.told = part(places["ja"], **told, behind=self.heard["ja"], out=out / "ja-told")
         self.asked = {"test": (self.told, "test"), "real": (places["real"], said["parts"]["real"])}

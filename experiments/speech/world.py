@@ -27,14 +27,17 @@ from minna.metrics.interval import Interval, statistic_interval
 Floats = NDArray[np.float64]
 Gains = dict[tuple[str, str, float], Interval]
 """(the worse model, the better, minutes of labels) -> the share of its errors that is saved."""
-PAIRS: Final = (("en", "ja"), ("none", "ja"), ("none", "en"), ("ja-1", "ja"))
+PAIRS: Final = (
+    *(("en", "ja"), ("en-one", "ja"), ("none", "ja"), ("none", "en"), ("none", "en-one")),
+    *(("en-one", "en"), ("ja-1", "ja")),
+)
 """What is compared; the second is to be the better one."""
 TEXTS: Final = ("ita-emotion.txt", "ita-recitation.txt", "rohan4600.txt")
 RESAMPLES: Final = 10_000
 
 
 def corpora(said: Mapping[str, Any], *, data: Path, out: Path) -> dict[str, Path]:
-    """Build the corpora that are not there: ja, en and real."""
+    """Build the corpora that are not there: ja, en, en-one and real."""
     speech = data / "speech"
     text = out / "text" / "ja.txt"
     content = b"".join((speech / name).read_bytes() for name in TEXTS)
@@ -42,6 +45,12 @@ def corpora(said: Mapping[str, Any], *, data: Path, out: Path) -> dict[str, Path
         text.parent.mkdir(parents=True, exist_ok=True)
         with artifact.replace_file(text) as file:
             file.write(content)
+    english: dict[str, Any] = {
+        "source": "synth-en",
+        "path": data / "enja" / "train.en",
+        "licence": "CC BY",
+        "attribution": "Tanaka corpus",
+    }
     asked = {
         "ja": ClipSettings(
             source="synth",
@@ -49,13 +58,8 @@ def corpora(said: Mapping[str, Any], *, data: Path, out: Path) -> dict[str, Path
             licence="public domain (ITA), CC0 (ROHAN)",
             **said["ja"],
         ),
-        "en": ClipSettings(
-            source="synth-en",
-            path=data / "enja" / "train.en",
-            licence="CC BY",
-            attribution="Tanaka corpus",
-            **said["en"],
-        ),
+        "en": ClipSettings(**english, **said["en"]),
+        "en-one": ClipSettings(**english, **said["en-one"]),
         "real": ClipSettings(
             source="clips",
             path=speech,
@@ -199,7 +203,9 @@ def judged(gains: Gains, more: Interval | None) -> dict[str, dict[str, bool]]:
 
     return {
         "japanese": holds(("en", "ja")),
-        "pretraining": holds(("none", "ja"), ("none", "en")),
+        "one_voice": holds(("en-one", "ja")),
+        "voices": holds(("en-one", "en")),
+        "pretraining": holds(("none", "ja"), ("none", "en"), ("none", "en-one")),
         "few": {} if more is None else {"difference": more.low > 0},
         "iterations": holds(("ja-1", "ja")),
     }

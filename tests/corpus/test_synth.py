@@ -378,7 +378,12 @@ def test_english_is_spoken_by_espeak(tmp_path, programs):
         "synthetic-en-0-"
     )
     assert artifact.read_manifest(report.path).settings["engine"] == "eSpeak NG text-to-speech: 9.9"
-    assert "Synthetic speech" in (report.path / "card.md").read_text(encoding="utf-8")
+    card = (report.path / "card.md").read_text(encoding="utf-8")
+    assert "Synthetic speech" in card and "30 of its voices" in card
+    one = build(tmp_path, path, source="synth-en", surroundings="none", voices=1)
+    assert artifact.read_manifest(one.path).settings["voices"] == ["en-us+m1"]
+    with pytest.raises(UsageError, match="does not read voices"):
+        build(tmp_path, path, voices=1)
     with pytest.raises(UsageError, match="does not read engine"):
         build(tmp_path, path, source="synth-en", engine="pyopenjtalk")
 

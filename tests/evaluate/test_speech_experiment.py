@@ -7,7 +7,7 @@ import tomllib
 import numpy as np
 import pytest
 from experiments.speech import run
-from experiments.speech.world import edits, gain, gains_of, gap, gap_of, judged, part
+from experiments.speech.world import PAIRS, edits, gain, gains_of, gap, gap_of, judged, part
 from tests.runtime.hearing import TellTale
 from tests.runtime.speech_folders import write_recogniser
 from tests.toy_speech import make_clips
@@ -43,6 +43,8 @@ def reports(home, corpus):
         ("none", 50): {"a": "i", "o": "u"},
         ("en", 3): {"a": "i", "o": "u"},
         ("en", 50): {"a": "i"},
+        ("en-one", 3): {"a": "i", "o": "u"},
+        ("en-one", 50): {"a": "i", "u": "i"},
         ("ja", 3): {"a": "i"},
         ("ja", 50): {"a": "i"},
     }
@@ -119,15 +121,15 @@ def test_edits_of_several_reports_are_summed_clip_by_clip(reports):
 def test_claims_are_judged_by_intervals(reports):
     gains = gains_of(reports, PHONES)
     assert list(gains) == [
-        (worse, better, minutes)
-        for worse, better in (("en", "ja"), ("none", "ja"), ("none", "en"))
-        for minutes in (3, 50)
+        (worse, better, minutes) for worse, better in PAIRS[:-1] for minutes in (3, 50)
     ]
     more = gap_of(reports, PHONES, minutes=[3, 50])
     assert more is not None and more.low > 0
     told = judged(gains, more)
     assert told["japanese"] == {"3 min": True, "50 min": False}  # equal with many labels
-    assert all(told["pretraining"].values()) and len(told["pretraining"]) == 4
+    assert told["one_voice"] == {"3 min": True, "50 min": True}
+    assert told["voices"] == {"3 min": False, "50 min": True}
+    assert all(told["pretraining"].values()) and len(told["pretraining"]) == 6
     assert told["few"] == {"difference": True}
     assert told["iterations"] == {}  # the first was not asked
     assert list(told) == list(SAID["claims"])
@@ -137,9 +139,9 @@ def test_what_was_not_asked_is_not_judged(reports):
     some = {key: reports[key] for key in (("none", 3), ("ja", 3))}
     assert gap_of(some, WORDS, minutes=[3, 50]) is None
     told = judged(gains_of(some, WORDS), None)
-    assert told == {"japanese": {}, "pretraining": {}, "few": {}, "iterations": {}}
+    assert told == {name: {} for name in SAID["claims"]}
     lines = run.verdict_lines({("test", WORDS): told}, SAID["claims"]).splitlines()
-    assert len(lines) == 4 and all(line.endswith("not asked") for line in lines)
+    assert len(lines) == len(told) and all(line.endswith("not asked") for line in lines)
 
 
 def test_tables_have_a_column_for_each_figure(reports):
@@ -148,7 +150,7 @@ def test_tables_have_a_column_for_each_figure(reports):
     assert len(errors) == 2 + len(reports)
     gains = {(asked, rate): gains_of(reports, rate) for asked in run.SETS for rate in run.RATES}
     table = run.gains_table(gains, paper=SAID["paper"]).splitlines()
-    assert len(table) == 2 + 6 + len(SAID["paper"])
+    assert len(table) == 2 + 2 * len(PAIRS[:-1]) + len(SAID["paper"])
     assert "29 / 32 / 36" in table[-2] and "27 / 21 / 27" in table[-1]
     for lines in (errors, table):
         assert len({line.count("|") for line in lines}) == 1

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from minna.artifact import Licence, Parent
+from minna.corpus.synth_speakers import VARIANTS
 
 _COLUMNS: Final = ("file", "text", "kana", "speaker")
 _SPOKEN: Final = ("speakers", "takes", "surroundings", "field", "licence", "attribution")
@@ -25,7 +26,7 @@ READS: Final = {
         "shortest", "clipped", "store", "group_by", "splits", "reading", *_COLUMNS,
     ),
     "synth": (*_SPOKEN, "engine"),
-    "synth-en": _SPOKEN,
+    "synth-en": (*_SPOKEN, "voices"),
 }  # fmt: skip
 """Settings that one source reads and another may not."""
 
@@ -75,6 +76,8 @@ class ClipSettings:
         field: .jsonl, .parquet: name of the text (synth, synth-en).
         engine: "hts_engine" (a program; tells when each phone is said), "pyopenjtalk" (does not),
             or "auto": the first that is there (synth).
+        voices: of espeak-ng, that speakers are made of in turn (synth-en). Japanese has but one, so
+            1 is what compares the two languages.
     """
 
     source: Literal["clips", "synth", "synth-en"]
@@ -106,6 +109,7 @@ class ClipSettings:
     surroundings: Literal["mixed", "none"] = "mixed"
     field: str = "text"
     engine: Literal["auto", "hts_engine", "pyopenjtalk"] = "auto"
+    voices: int = Field(default=len(VARIANTS), ge=1, le=len(VARIANTS))
 
     @model_validator(mode="after")
     def _leave_something(self) -> Self:

@@ -72,12 +72,12 @@ _TIMES: Final = {
     ),
 }
 _ESPEAK_JA: Final = (
-    "**合成音声**（英語）です。人の声ではありません。{engine} が話しています。言語の比較に使いま"
-    "す。"
+    "**合成音声**（英語）です。人の声ではありません。{engine} の{voices}種類の声から作"
+    "った架空の話者が話しています。言語の比較に使います。"
 )
 _ESPEAK_EN: Final = (
-    "**Synthetic speech** (English), no people: {engine} speaks. It is for comparisons between "
-    "languages."
+    "**Synthetic speech** (English), no people: {engine} speaks, with pseudo-speakers made of "
+    "{voices} of its voices. It is for comparisons between languages."
 )
 
 
@@ -230,16 +230,18 @@ class EnglishSynth(_Spoken):
 
     def __init__(self, settings: ClipSettings, path: Path) -> None:
         voices = [f"{ACCENTS[n % len(ACCENTS)]}+{name}" for n, name in enumerate(VARIANTS)]
-        super().__init__(settings, path, language="en", voices=voices)
+        some = voices[: settings.voices]
+        super().__init__(settings, path, language="en", voices=some)
         if not program(ESPEAK):
             raise UsageError(
                 "English is spoken by espeak-ng, and that program is not there",
                 remedy="install it (Debian: apt-get install espeak-ng)",
             )
         told = program_version(ESPEAK)
-        self.decided |= {"engine": told, "times": "none"}
+        self.decided |= {"engine": told, "times": "none", "voices": some}
+        words = {"engine": told, "voices": len(some)}
         self.remarks: list[tuple[str, str]] = [
-            (_ESPEAK_JA.format(engine=told), _ESPEAK_EN.format(engine=told))
+            (_ESPEAK_JA.format(**words), _ESPEAK_EN.format(**words))
         ]
 
     def shards(self) -> Sequence[ClipShard]:
