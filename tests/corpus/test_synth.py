@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.corpus.made_clips import tone
 from typer.testing import CliRunner
 
@@ -386,6 +387,71 @@ def test_english_is_spoken_by_espeak(tmp_path, programs):
         build(tmp_path, path, voices=1)
     with pytest.raises(UsageError, match="does not read engine"):
         build(tmp_path, path, source="synth-en", engine="pyopenjtalk")
+
+
+def write_voice(file, *, alpha="0.55", labels="HTS_TTS_JPN"):
+    head = f"[GLOBAL]\nFULLCONTEXT_FORMAT:{labels}\n[STREAM]\nOPTION[MCP]:ALPHA={alpha}\n[DATA]\n"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(head.encode() + bytes(range(256)))
+    return file
+
+
+TELLING_HTS = FAKE_HTS.replace(
+    "labels = open",
+    "print(option['-m'], option['-a'], file=open(sys.argv[0] + '.heard', 'a')); labels = open",
+)
+
+
+def test_speakers_are_made_of_the_voices_that_are_given_in_turn(tmp_path, programs):
+    programs("hts_engine", TELLING_HTS)
+    voices = [
+        write_voice(tmp_path / "voices" / "a.htsvoice"),
+        write_voice(tmp_path / "voices" / "b.htsvoice", alpha="0.42"),
+    ]
+    given = {"voice_licence": "CC BY 4.0", "voice_attribution": "somebody"}
+    usual = {"surroundings": "none", "takes": 4}
+    report = build(tmp_path, text(tmp_path), voice_files=tmp_path / "voices", **usual, **given)
+    told = (tmp_path / "bin" / "hts_engine.heard").read_text(encoding="utf-8").split()
+    heard = set(zip(told[0::2], told[1::2], strict=True))
+    speakers = draw_speakers(4, valid=0, test=0, seed=0)
+    assert heard == {
+        (str(voices[n % 2].resolve()), f"{one.all_pass - (0, 0.13)[n % 2]:.4f}")
+        for n, one in enumerate(speakers)
+    }
+    manifest = artifact.read_manifest(report.path)
+    assert manifest.licences[-1].source == "HTS voices: a, b"
+    assert (manifest.licences[-1].licence, manifest.licences[-1].attribution) == tuple(
+        given.values()
+    )
+    card = (report.path / "card.md").read_text(encoding="utf-8")
+    assert "made of voices of hts_engine (a, b)" in card and "2 つの声（a、b）" in card
+    rows = pq.read_table(report.path / "data").to_pylist()
+    assert {row["licence"] for row in rows} == {"CC BY 4.0 (voice), CC0-1.0 (text)"}
+    again = build(tmp_path, text(tmp_path), voice_files=voices[0], **usual, **given)
+    assert artifact.read_manifest(again.path).licences[-1].source == "HTS voices: a"
+
+
+def test_what_is_no_japanese_voice_is_refused(tmp_path, programs):
+    programs("hts_engine", FAKE_HTS)
+    path = text(tmp_path)
+    (tmp_path / "empty").mkdir()
+    english = write_voice(tmp_path / "en.htsvoice", labels="HTS_TTS_ENG")
+    noise = tmp_path / "noise.htsvoice"
+    noise.write_bytes(bytes(range(256)) * 9)
+    for voice, words in (
+        (tmp_path / "empty", "no voice of hts_engine is in"),
+        (english, "its head names HTS_TTS_ENG as its labels"),
+        (noise, "its head names nothing as its labels"),
+        (tmp_path / "gone.htsvoice", "cannot be read"),
+    ):
+        with pytest.raises(DataError, match=words):
+            build(tmp_path, path, voice_files=voice)
+    with pytest.raises(UsageError, match="is for the program hts_engine, and pyopenjtalk speaks"):
+        build(tmp_path, path, voice_files=english, engine="pyopenjtalk")
+    with pytest.raises(ValidationError, match="are of voice_files"):
+        build(tmp_path, path, voice_licence="CC0")
+    with pytest.raises(UsageError, match="does not read voice_files"):
+        build(tmp_path, path, source="synth-en", voice_files=english)
 
 
 @pytest.mark.skipif(not shutil.which("hts_engine"), reason="the program hts_engine is not there")

@@ -25,7 +25,7 @@ READS: Final = {
         "licence", "attribution", "files", "revision", "audio", "source_name", "longest",
         "shortest", "clipped", "store", "group_by", "splits", "reading", *_COLUMNS,
     ),
-    "synth": (*_SPOKEN, "engine"),
+    "synth": (*_SPOKEN, "engine", "voice_files", "voice_licence", "voice_attribution"),
     "synth-en": (*_SPOKEN, "voices"),
 }  # fmt: skip
 """Settings that one source reads and another may not."""
@@ -76,8 +76,11 @@ class ClipSettings:
         field: .jsonl, .parquet: name of the text (synth, synth-en).
         engine: "hts_engine" (a program; tells when each phone is said), "pyopenjtalk" (does not),
             or "auto": the first that is there (synth).
-        voices: of espeak-ng, that speakers are made of in turn (synth-en). Japanese has but one, so
-            1 is what compares the two languages.
+        voice_files: an .htsvoice file, or a folder of them, that speakers are made of in turn
+            (None: the one that pyopenjtalk-plus brings) (synth).
+        voice_licence: their terms (synth).
+        voice_attribution: whom to credit for them (synth).
+        voices: of espeak-ng, that speakers are made of in turn (synth-en).
     """
 
     source: Literal["clips", "synth", "synth-en"]
@@ -109,6 +112,9 @@ class ClipSettings:
     surroundings: Literal["mixed", "none"] = "mixed"
     field: str = "text"
     engine: Literal["auto", "hts_engine", "pyopenjtalk"] = "auto"
+    voice_files: Path | None = None
+    voice_licence: str = "not stated"
+    voice_attribution: str = ""
     voices: int = Field(default=len(VARIANTS), ge=1, le=len(VARIANTS))
 
     @model_validator(mode="after")
@@ -117,6 +123,11 @@ class ClipSettings:
             raise ValueError(f"valid {self.valid} + test {self.test} must be under 1")
         if self.shortest >= self.longest:
             raise ValueError(f"shortest {self.shortest} must be under longest {self.longest}")
+        told = self.voice_attribution or self.voice_licence != "not stated"
+        if told and self.voice_files is None:
+            raise ValueError(
+                "voice_licence and voice_attribution are of voice_files: give them too"
+            )
         return self
 
 

@@ -33,6 +33,7 @@ from minna.corpus.synth_engines import (
     HTS_ENGINE,
     PYOPENJTALK,
     Said,
+    japanese_voices,
     program,
     program_version,
     say_espeak,
@@ -55,14 +56,14 @@ _VOICE: Final = Licence(
     attribution="MMDAgent Project Team",
 )
 _MEI_JA: Final = (
-    "**合成音声**です。人の声ではありません。{engine} が一つの声（Mei）から作った疑似話者が話して"
-    "います。声の違いは一人の人の声色の違いほどしかなく、この音声での成績は人の音声での成績を示し"
-    "ません。{times}"
+    "**合成音声**です。人の声ではありません。{engine} が{voices}から作った疑似話者が話しています。"
+    "同じ声から作った話者の違いは一人の人の声色の違いほどしかなく、この音声での成績は人の音声での"
+    "成績を示しません。{times}"
 )
 _MEI_EN: Final = (
-    "**Synthetic speech**, no people: {engine} speaks, with pseudo-speakers made of one voice "
-    "(Mei). They differ as one person's imitations do, and what a model reaches here does not tell "
-    "what it reaches on people. {times}"
+    "**Synthetic speech**, no people: {engine} speaks, with pseudo-speakers made of {voices}. "
+    "Those of one voice differ as one person's imitations do, and what a model reaches here does "
+    "not tell what it reaches on people. {times}"
 )
 _TIMES: Final = {
     HTS_ENGINE: ("音素の時刻は正確です。", "The times of phones are exact."),
@@ -187,25 +188,46 @@ class JapaneseSynth(_Spoken):
 
     Raises:
         UsageError: an engine was asked for that is not there, or there are too few speakers.
+        DataError: a voice that was given is none.
         MissingExtraError: pyopenjtalk-plus is not installed.
     """
 
     def __init__(self, settings: ClipSettings, path: Path) -> None:
-        super().__init__(settings, path, language="ja", voices=())
         self._engine = _engine(settings.engine)
+        if settings.voice_files is not None and self._engine != HTS_ENGINE:
+            raise UsageError(
+                f"voice_files={settings.voice_files} is for the program hts_engine, and "
+                f"{self._engine} speaks",
+                remedy="install it (Debian: apt-get install htsengine), or leave voice_files out",
+            )
+        own = [] if settings.voice_files is None else japanese_voices(settings.voice_files)
+        super().__init__(settings, path, language="ja", voices=[str(file) for file in own])
         told = program_version(HTS_ENGINE) if self._engine == HTS_ENGINE else ""
         times = _TIMES[self._engine]
         self.decided |= {
             "engine": f"{self._engine} {told}".strip(),
             "times": "exact" if self._engine == HTS_ENGINE else "none",
             "reader": version(),
-            "voice": hashlib.sha256(voice_file().read_bytes()).hexdigest(),
+            "voice": [_hash(file) for file in own] or _hash(voice_file()),
         }
-        self.licences = [*self.licences, _VOICE]
+        names = [file.stem for file in own]
+        self._voice = _VOICE
+        voices = ("一つの声（Mei）", "one voice (Mei)")
+        if own:
+            self._voice = Licence(
+                source=f"HTS voices: {', '.join(names)}",
+                licence=settings.voice_licence,
+                attribution=settings.voice_attribution,
+            )
+            voices = (
+                f"{len(own)} つの声（{'、'.join(names)}）",
+                f"voices of hts_engine ({', '.join(names)})",
+            )
+        self.licences = [*self.licences, self._voice]
         self.remarks: list[tuple[str, str]] = [
             (
-                _MEI_JA.format(engine=self._engine, times=times[0]),
-                _MEI_EN.format(engine=self._engine, times=times[1]),
+                _MEI_JA.format(engine=self._engine, voices=voices[0], times=times[0]),
+                _MEI_EN.format(engine=self._engine, voices=voices[1], times=times[1]),
             )
         ]
 
@@ -217,7 +239,7 @@ class JapaneseSynth(_Spoken):
             surroundings=self._settings.surroundings,
             seed=self._settings.seed,
         )
-        terms = f"{_VOICE.licence} (voice), {self._told()} (text)"
+        terms = f"{self._voice.licence} (voice), {self._told()} (text)"
         return self._shards(make, source="synthetic", licence=terms)
 
 
@@ -250,6 +272,10 @@ class EnglishSynth(_Spoken):
             say_english, surroundings=self._settings.surroundings, seed=self._settings.seed
         )
         return self._shards(make, source="synthetic-en", licence=f"{self._told()} (text)")
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _engine(asked: Literal["auto", "hts_engine", "pyopenjtalk"]) -> str:

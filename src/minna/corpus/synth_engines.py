@@ -7,7 +7,9 @@ alone: they are nobody's inventory here.
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +21,7 @@ import numpy as np
 
 from minna.corpus.audio import RATE, BadClipError, Float32, open_clip
 from minna.corpus.phonemes import open_jtalk
-from minna.corpus.synth_speakers import Speaker
+from minna.corpus.synth_speakers import USUAL_BEND, Speaker
 from minna.errors import DataError, MissingExtraError
 
 HTS_ENGINE: Final = "hts_engine"
@@ -30,6 +32,8 @@ _TICK: Final = 1e-7  # seconds: the unit of label files
 _SECONDS: Final = 120.0  # that a program may take for one sentence
 _QUIETER: Final = "-6"  # dB: the voice clips at its own loudness
 _WORDS_A_MINUTE: Final = 165
+_HEAD: Final = 1 << 16  # bytes; a voice's head has some 2,000
+_JAPANESE: Final = "HTS_TTS_JPN"
 
 
 class Said(NamedTuple):
@@ -64,6 +68,41 @@ def voice_file() -> Path:
     return Path(open_jtalk().DEFAULT_HTS_VOICE.decode())
 
 
+def japanese_voices(path: Path) -> list[Path]:
+    """The voices of hts_engine in a file or a folder, by name.
+
+    Raises:
+        DataError: there is none, or one does not speak Japanese.
+    """
+    files = sorted(path.rglob("*.htsvoice")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(
+            f"no voice of hts_engine is in {path}", remedy="files of voices end in .htsvoice"
+        )
+    for file in files:
+        _bend_of(str(file))
+    return [file.resolve() for file in files]
+
+
+@functools.cache
+def _bend_of(file: str) -> float:
+    """The all-pass constant of a voice, from the lines KEY:VALUE at its head."""
+    try:
+        with Path(file).open("rb") as content:
+            head = content.read(_HEAD).partition(b"[DATA]")[0].decode("ascii", errors="replace")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error}", remedy="check the path") from error
+    said = dict(line.split(":", 1) for line in head.splitlines() if ":" in line)
+    bend = re.search(r"ALPHA=([\d.]+)", said.get("OPTION[MCP]", ""))
+    speaks = said.get("FULLCONTEXT_FORMAT", "nothing")
+    if speaks != _JAPANESE or not bend:
+        raise DataError(
+            f"{file} is no Japanese voice of hts_engine: its head names {speaks} as its labels",
+            remedy=f"give .htsvoice files whose FULLCONTEXT_FORMAT is {_JAPANESE}",
+        )
+    return float(bend[1])
+
+
 def say_hts(labels: Sequence[str], speaker: Speaker) -> Said:
     """Speak labels with the program hts_engine.
 
@@ -74,9 +113,11 @@ def say_hts(labels: Sequence[str], speaker: Speaker) -> Said:
         folder = Path(name)
         (folder / "in.lab").write_text("\n".join(labels) + "\n", encoding="utf-8")
         rate, half_tones = _before_warp(speaker)
+        voice = speaker.voice or str(voice_file())
+        bend = speaker.all_pass + _bend_of(voice) - USUAL_BEND
         command = [
-            program(HTS_ENGINE), "-m", str(voice_file()), "-od", "out.lab", "-ow", "out.wav",
-            "-r", f"{rate:.5f}", "-fm", f"{half_tones:.4f}", "-a", f"{speaker.all_pass:.4f}",
+            program(HTS_ENGINE), "-m", voice, "-od", "out.lab", "-ow", "out.wav",
+            "-r", f"{rate:.5f}", "-fm", f"{half_tones:.4f}", "-a", f"{bend:.4f}",
             "-jf", f"{speaker.intonation:.3f}", "-g", _QUIETER, "in.lab",
         ]  # fmt: skip
         _run(command, folder=folder)

@@ -24,6 +24,8 @@ VARIANTS: Final = (
 )  # fmt: skip
 """Variants of espeak-ng that speak plainly (no whisper, robot or croak)."""
 ACCENTS: Final = ("en-us", "en-gb", "en-gb-scotland", "en-029")
+USUAL_BEND: Final = 0.55
+"""The all-pass constant of voices at 48 kHz."""
 
 _SPANS: Final[Mapping[str, tuple[float, float]]] = {
     "warp": (float(np.log2(8 / 9)), float(np.log2(9 / 8))),
@@ -44,9 +46,10 @@ class Speaker:
         warp: how much faster the voice is played; over 1, a shorter vocal tract.
         half_tones: of the pitch, against the voice's own.
         rate: of speech, against the voice's own.
-        all_pass: hts_engine's constant, around 0.55 of the voice: bends the formants a little.
+        all_pass: hts_engine's constant where the voice's own is `USUAL_BEND`: bends the formants a
+            little.
         intonation: how much the pitch moves, against the voice's own.
-        voice: of espeak-ng, such as en-us+m3; "" in Japanese.
+        voice: of espeak-ng, such as en-us+m3; a file of hts_engine's, "" for the usual one.
     """
 
     name: str
