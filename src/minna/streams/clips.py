@@ -5,7 +5,7 @@ others in every epoch) are taken until their frames are `row_tokens`, so that a 
 whatever it holds, and hardly any of it is padding. Pre-training cuts every clip of a batch to the
 shortest (and to a multiple of 8 frames), as fairseq does, since a norm over time hears padding;
 cuts begin at multiples of 320 samples, so that the labels of a clip are those of its frames,
-exactly. Recognition needs all of a clip, and pads.
+exactly. Recognition needs all of a clip, and pads (to a multiple of 8 frames).
 
 Order, cuts and what is hidden follow from (seed, epoch, clip): batches are numbered through, and
 any number of ranks takes them in turn, so that a run goes on exactly.
@@ -24,6 +24,7 @@ import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import functional
 
 from minna.corpus.audio import RATE
 from minna.corpus.frame_labels import Labels
@@ -36,8 +37,8 @@ Batch = dict[str, Tensor]
 Int64 = npt.NDArray[np.int64]
 Counts = Literal["shortest", "longest"]
 _ROUND = 8
-"""Frames; cuts of more than 64 are multiples of it: the machine code that libraries write for a
-length serves eight of them, for the 0.07 s of a clip that are not heard this time."""
+"""Frames; batches of more than 64 are multiples of it: the machine code that libraries write for a
+length serves eight of them, for 0.07 s of a clip that are not heard this time, or of silence."""
 _JITTER = 0.05  # lengths of neighbours differ by no more, and are others in every epoch
 _CUT = 2  # what a clip's generator is for; hiding has 0 and 1 (models/speech/masks.py)
 _ALL_OF_A_KIND = ConfigDict(extra="forbid")
@@ -352,7 +353,7 @@ class UtteranceStream(_Dealt):
         )
         self._frames_N = frames_of_each(rows.samples_N)
         self._portions = Portions(
-            self._frames_N[self.numbers],
+            padded_frames(self._frames_N[self.numbers]),
             row_frames=settings.row_tokens,
             counts="longest",
             seed=seed,
@@ -368,28 +369,37 @@ class UtteranceStream(_Dealt):
         frames = self._frames_N[numbers].tolist()
         masks, channels = self._settings.masks, self._settings.channels
         widths = [self._width] * len(clips)
+        masked_BF = hidden_of(clips, frames, settings=masks, seed=seed, epoch=epoch)
+        behind = int(padded_frames(max(frames))) - max(frames)
         return utterances(self._rows, numbers) | {
-            "masked": hidden_of(clips, frames, settings=masks, seed=seed, epoch=epoch),
+            "masked": functional.pad(masked_BF, (0, behind)),
             "channels": hidden_of(
                 clips, widths, settings=channels, seed=seed, epoch=epoch, what="channels"
             ),
         }
 
 
+def padded_frames(frames: Int64 | int) -> Int64:
+    """Return how many frames batches have whose longest clip has so many."""
+    found_N = np.asarray(frames)
+    return np.where(found_N <= 8 * _ROUND, found_N, -(-found_N // _ROUND) * _ROUND)
+
+
 def utterances(rows: SoundRows, numbers: Int64 | Sequence[int]) -> Batch:
     """Return clips by number, padded, and what is said in them."""
     audio = [rows.audio_of(int(number)) for number in numbers]
     targets = [rows.targets_of(int(number)) for number in numbers]
+    frames = padded_frames(frames_of(max(len(one) for one in audio)))
     return {
-        "samples": _padded(audio),
+        "samples": _padded(audio, HOP * int(frames) + FIELD - 1),  # as many as have so many frames
         "lengths": torch.tensor([len(one) for one in audio]),
-        "targets": _padded(targets),
+        "targets": _padded(targets, max(len(one) for one in targets)),
         "target_lengths": torch.tensor([len(one) for one in targets]),
     }
 
 
-def _padded(rows: Sequence[npt.NDArray[np.float32] | Int64]) -> Tensor:
-    out = np.zeros((len(rows), max(len(one) for one in rows)), rows[0].dtype)
+def _padded(rows: Sequence[npt.NDArray[np.float32] | Int64], length: int) -> Tensor:
+    out = np.zeros((len(rows), length), rows[0].dtype)
     for place, one in enumerate(rows):
         out[place, : len(one)] = one
     return torch.from_numpy(out)
