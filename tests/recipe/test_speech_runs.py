@@ -130,6 +130,7 @@ def test_a_recogniser_begins_from_an_encoder_and_goes_on_from_a_recogniser(world
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     assert not changed, "the head alone has learned so far (objective.frozen_steps)"
+    assert {line["lr_scale"] for line in lines(run, "train")} == {10.0}, "at its own rate"
     theirs = transformers.HubertForCTC.from_pretrained(model).eval()
     clip = next(read_clips(world[0], split="test")).audio
     with torch.no_grad():
@@ -140,6 +141,7 @@ def test_a_recogniser_begins_from_an_encoder_and_goes_on_from_a_recogniser(world
     more = (f"init.from={model.as_posix()}", "objective.frozen_steps=0", "train.steps=2")
     further = trained("laptop-ctc", world, tmp_path / "c2", *more)
     assert "with its head" in capsys.readouterr().err
+    assert max(line["lr_scale"] for line in lines(further, "train")) <= 1
     tuned = open_recogniser(export_run(further, out=tmp_path / "c2m"), device="cpu").model
     layers = [name for name in after if name.startswith("encoder.layers.")]
     assert any(not torch.equal(after[n], tuned.body.state_dict()[n]) for n in layers)

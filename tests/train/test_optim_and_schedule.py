@@ -10,7 +10,7 @@ from torch import nn
 from minna.models import build
 from minna.models.family import Qwen3Shape
 from minna.train.optim import AdamWSettings, Muon, MuonSettings, make_optimisers, orthogonalise
-from minna.train.schedule import Cosine, Linear, StableDecay, TriStage
+from minna.train.schedule import Ahead, Cosine, Linear, StableDecay, TriStage
 
 
 def gradients(parameter, steps):
@@ -94,6 +94,10 @@ def test_decay_leaves_norms_and_biases_alone_and_frozen_parameters_get_no_state(
         (
             TriStage(warmup=0.1, decay=0.5, floor=0.04),
             {0: 0.01, 5: 0.505, 10: 1.0, 50: 1.0, 75: 0.2, 100: 0.04},
+        ),
+        (
+            Ahead(steps=20, factor=10.0, then=TriStage(warmup=0.1, decay=0.5, floor=0.04)),
+            {0: 10.0, 19: 10.0, 20: 0.01, 28: 1.0, 60: 1.0, 80: 0.2, 100: 0.04},
         ),
         (TriStage(warmup=0.0, decay=1.0, floor=0.01), {0: 1.0, 50: 0.1, 100: 0.01}),
     ],

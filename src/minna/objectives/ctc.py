@@ -39,10 +39,13 @@ class CtcSettings:
 
     Attributes:
         frozen_steps: first steps in which the head alone learns.
+        head_rate: times optim.lr that it learns with then; the schedule begins behind those steps.
+            None: the schedule covers the whole run, as published.
     """
 
     kind: Literal["ctc"] = "ctc"
     frozen_steps: int = Field(default=0, ge=0)
+    head_rate: float | None = Field(default=None, gt=0)
 
     @property
     def weights(self) -> dict[str, float]:

@@ -118,7 +118,7 @@ def build_parts(
             *make_optimisers(model, settings=recipe.optim),
             *make_optimisers(objective, settings=recipe.optim),
         ],
-        schedule=recipe.schedule,
+        schedule=kind.schedule(recipe),
         clip=recipe.optim.clip,
         evaluators=kind.looks(scene, stream),
         weights=kind.terms(recipe),

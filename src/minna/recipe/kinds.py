@@ -29,7 +29,7 @@ from minna.streams import (
 from minna.tokenizer.coder import AnyTokenizer, training_tokenizer
 from minna.tokenizer.masks import with_masks
 from minna.train.precision import Numerics
-from minna.train.protocols import Evaluator, Objective, Stream
+from minna.train.protocols import Evaluator, LearningRate, Objective, Stream
 from minna.train.quality import Quality, bits_per_byte, perplexity
 from minna.train.ranks import Ranks
 
@@ -104,6 +104,7 @@ class Kind:
         model: makes the model of a vocabulary, its weights not set (but those of a locked tower).
         words: opens the tokenizer.
         data: opens what training reads.
+        schedule: of the learning rate.
         told: figures that the line of progress shows.
         compares: whether the weights of `init.from` are needed for as long as the run lasts.
         compiles: whether batches are of one shape, as the compiler wants them.
@@ -118,6 +119,7 @@ class Kind:
     model: Callable[[Recipe, int], Model] = _model
     words: Callable[[Path], AnyTokenizer] = training_tokenizer
     data: Callable[[Path], Data] = lambda tokens: TokenShards(tokens, split="train")
+    schedule: Callable[[Recipe], LearningRate] = lambda recipe: recipe.schedule
     told: tuple[str, ...] = field(default=())
     compares: bool = False
     compiles: bool = True

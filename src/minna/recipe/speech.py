@@ -52,9 +52,10 @@ from minna.streams.clips import chosen, cut, utterances
 from minna.streams.sound_rows import frames_of_each
 from minna.tokenizer.coder import AnyTokenizer
 from minna.tokenizer.sounds import VOCAB_NAME, Sounds, read_sounds
-from minna.train.protocols import Evaluation, Evaluator, Objective, Stream
+from minna.train.protocols import Evaluation, Evaluator, LearningRate, Objective, Stream
 from minna.train.quality import nothing
 from minna.train.ranks import ALONE, Ranks
+from minna.train.schedule import Ahead
 from minna.units import format_seconds
 
 _Pretraining = MaskedClusters | QuantisedContrast | SelfDistillation
@@ -284,6 +285,14 @@ def _best_paths(
     ]
 
 
+def _head_first(recipe: Recipe) -> LearningRate:
+    """The schedule, behind the steps that the head has for itself if it has a rate of its own."""
+    settings = cast("CtcSettings", recipe.objective)
+    if settings.head_rate is None:
+        return recipe.schedule
+    return Ahead(steps=settings.frozen_steps, factor=settings.head_rate, then=recipe.schedule)
+
+
 def _rate(said: list[Sequence[Hashable]], heard: list[Sequence[Hashable]]) -> float:
     counts_N4 = edit_counts(said, heard)
     return float(counts_N4[:, :3].sum() / max(1, counts_N4[:, 3].sum()))
@@ -319,4 +328,7 @@ SPEECH = {
     "quantised_contrast": _pretraining("contrast/accuracy", "codes/perplexity"),
     "self_distillation": _pretraining("targets/deviation"),
 }
-RECOGNITION = _kind(_recognises, _utterances, _recognised, "ctc/nats_per_symbol", "ctc/skipped")
+RECOGNITION = replace(
+    _kind(_recognises, _utterances, _recognised, "ctc/nats_per_symbol", "ctc/skipped"),
+    schedule=_head_first,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -96,3 +97,24 @@ class TriStage:
 
 
 Schedule = Annotated[Cosine | Linear | StableDecay | TriStage, Field(discriminator="kind")]
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """Steps at one rate before a schedule begins, as if the run began with it.
+
+    Attributes:
+        steps: how many.
+        factor: on the peak rate.
+        then: what follows.
+    """
+
+    steps: int
+    factor: float
+    then: Cosine | Linear | StableDecay | TriStage
+
+    def scale(self, step: int, total: float) -> float:
+        """Return the factor on the peak rate at `step` (from 0) of `total`."""
+        if step < self.steps:
+            return self.factor
+        return self.then.scale(step - self.steps, total - self.steps)
