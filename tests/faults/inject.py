@@ -19,7 +19,7 @@ import torch
 from minna.artifact import atomic, manifest
 from minna.objectives import CausalLM
 from minna.recipe import run
-from minna.train import checkpoint, loop, state
+from minna.train import checkpoint, loop, ranks, state
 
 FULL_AT = 20_000  # bytes: more than a log of a few steps, less than a shard
 
@@ -159,6 +159,7 @@ def _kill(*, at: str, call: int, everyone: bool) -> None:
     is_checkpoint = lambda args: "step-" in str(args[0])  # noqa: E731
     moments: dict[str, Callable[[], None]] = {
         "step": lambda: _at_step(call, act),
+        "group": lambda: _before(ranks, "_small_exchanges", call, act),
         "copy": lambda: _before(state, "collect", call, act),
         "write": lambda: _before(state, "write", call, act),
         "hash": lambda: _before(atomic, "hash_files", call, act, of=is_checkpoint),

@@ -70,6 +70,15 @@ def test_a_rank_that_never_starts_is_waited_for_so_long_and_named(crews, inputs,
     assert "--nproc-per-node" in outcome.errors[0]
 
 
+@pytest.mark.parametrize("call", [1, pytest.param(2, marks=full)])
+def test_a_rank_that_dies_where_the_ranks_meet_is_not_waited_for(crews, inputs, tmp_path, call):
+    command = inputs.command(tmp_path / "run", "train.hang_seconds=3")
+    dies = {"kind": "kill", "at": "group", "call": call, "everyone": False}
+    outcome = crews.run(command, command, faults={1: dies})
+    assert outcome.statuses == [1, -9], outcome.errors
+    assert "error: " in outcome.errors[0]
+
+
 def test_ranks_with_another_recipe_corpus_code_or_place_are_refused_by_name(
     crews, inputs, tmp_path
 ):

@@ -39,12 +39,14 @@ class Ranks:
         count: how many there are.
         local: its number on its machine, which is the number of its GPU.
         control: the gloo group of small exchanges; None alone.
+        patience: how long to wait for a rank where all meet.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
     control: dist.ProcessGroup | None = None
+    patience: timedelta = timedelta(minutes=30)
 
     @property
     def alone(self) -> bool:
@@ -83,9 +85,7 @@ class Ranks:
         """Return the same ranks with a channel of their own, for another thread."""
         if self.alone:
             return self
-        control = dist.new_group(backend="gloo", timeout=_SETUP)
-        assert isinstance(control, dist.ProcessGroup), "every rank is in this group"
-        return replace(self, control=control)
+        return replace(self, control=_small_exchanges(self.patience))
 
     def wait(self) -> None:
         """Return when every rank is here."""
@@ -194,25 +194,36 @@ def joined(*, device: str, wait_seconds: float) -> Generator[Ranks]:
     started = time.monotonic()
     try:
         meet(backend, patience=patience)
+        control = _small_exchanges(patience)
     except (
         dist.DistStoreError,
         dist.DistNetworkError,
         dist.DistBackendError,
         RuntimeError,
     ) as error:
+        if dist.is_initialized():
+            dist.destroy_process_group()
         raise TrainingError(
             f"rank {rank} waited {time.monotonic() - started:.0f} s for {count} ranks to come "
-            f"together, in vain: "
-            f"{str(error).splitlines()[0]}",
+            f"together, in vain: {str(error).splitlines()[0]}",
             remedy="see whether every machine was started, with the same --nnodes, "
             "--nproc-per-node and --rdzv-endpoint, and can reach that endpoint",
         ) from error
     try:
-        control = dist.new_group(backend="gloo", timeout=_SETUP)
-        assert isinstance(control, dist.ProcessGroup), "every rank is in this group"
-        yield Ranks(rank=rank, count=count, local=local, control=control)
+        yield Ranks(rank=rank, count=count, local=local, control=control, patience=patience)
     finally:
         dist.destroy_process_group()
+
+
+def _small_exchanges(patience: timedelta) -> dist.ProcessGroup:
+    """Make a group for small exchanges: a rank that died on its way there is not waited for.
+
+    Once all are there a dead one is seen at once, and a busy one may take its time.
+    """
+    control = dist.new_group(backend="gloo", timeout=patience)
+    assert isinstance(control, dist.ProcessGroup), "every rank is in this group"
+    control.set_timeout(_SETUP)
+    return control
 
 
 def gone(error: RuntimeError) -> bool:
