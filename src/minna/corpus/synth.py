@@ -73,8 +73,8 @@ _TIMES: Final = {
     ),
 }
 _ESPEAK_JA: Final = (
-    "**合成音声**（英語）です。人の声ではありません。{engine} の{voices}種類の声から作"
-    "った架空の話者が話しています。言語の比較に使います。"
+    "**合成音声**（英語）です。人の声ではありません。{engine} が{voices}種類の声から作"
+    "った疑似話者が話しています。言語の比較に使います。"
 )
 _ESPEAK_EN: Final = (
     "**Synthetic speech** (English), no people: {engine} speaks, with pseudo-speakers made of "
